@@ -1,1 +1,13 @@
-//! Skeleton.
+//! The real parts that Weir is tested on, and the programs that drive them.
+//!
+//! - [`tool`] installs every program that is missing, each pinned.
+//! - [`sandbox`] is the network, mount and process namespace that everything runs in.
+//! - [`cluster`] is a real Kubernetes, with a registry, inside the sandbox.
+//! - [`clickhouse`] is the development server around the real ClickHouse engine.
+//! - [`image`] builds the container images and pushes them.
+
+pub mod clickhouse;
+pub mod cluster;
+pub mod image;
+pub mod sandbox;
+pub mod tool;
