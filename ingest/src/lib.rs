@@ -1,1 +1,24 @@
-//! Skeleton.
+//! Ingest service for product analytics on ClickHouse.
+//!
+//! The path of an event:
+//!
+//! ```text
+//! request ─limits─► bytes ─decode─► RawEvent ─authenticate─► Project ─normalize─► Row | Dropped
+//! response ◄─ack─ per-event outcome ◄─resolve─ Sink::insert(Batch) ◄─full | due | draining─ buffer ◄─push (Ack)─┘
+//! ```
+//!
+//! Invariants:
+//! - A request is answered 200 only after ClickHouse has confirmed the insert of its rows.
+//! - A storage fault is never answered with 4xx, and its text never reaches a client.
+//! - Nothing here knows of Kubernetes; the contract with the operator is the environment and mounted files.
+//! - Every byte held for an unanswered request is counted against one budget.
+
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod clickhouse;
+pub mod migrate;
+pub mod run;
+pub mod schema;
+pub mod settings;
+pub mod telemetry;

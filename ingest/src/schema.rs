@@ -1,0 +1,15 @@
+//! The range of schema versions that this binary serves.
+
+use std::process::ExitCode;
+
+/// Lowest migration version that can be served.
+pub const MINIMUM: u32 = 1;
+/// Highest migration version that can be served; the target of `migrate`.
+pub const MAXIMUM: u32 = 1;
+
+/// Prints the range as JSON.
+#[expect(clippy::print_stdout, reason = "the output is the answer of this subcommand")]
+pub fn run() -> ExitCode {
+    println!("{{\"minimum\":{MINIMUM},\"maximum\":{MAXIMUM}}}");
+    ExitCode::SUCCESS
+}
