@@ -1,0 +1,60 @@
+//! Packages of Debian and Ubuntu, installed by name when missing.
+
+use std::process::Command;
+
+use super::{Hint, progress, run};
+
+/// The packages that the sandbox, the cluster and the image builds need.
+pub const CLUSTER_PACKAGES: &[&str] = &[
+    "apache2-utils",
+    "buildah",
+    "busybox-static",
+    "conntrack",
+    "containerd",
+    "containernetworking-plugins",
+    "docker-registry",
+    "iproute2",
+    "iptables",
+    "nftables",
+    "runc",
+    "skopeo",
+    "util-linux",
+];
+
+/// Installs those of the packages that are missing; does nothing, and needs no network, when all are there.
+pub fn debian_packages(packages: &[&str]) -> anyhow::Result<()> {
+    let missing = missing(packages)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    anyhow::ensure!(
+        nix::unistd::geteuid().is_root(),
+        "Debian packages are missing and only root can install them: run as root, or `apt-get install {}`",
+        missing.join(" ")
+    );
+    progress(format_args!("installing Debian packages: {}", missing.join(" ")));
+    let hint = Hint::new(
+        "this machine is no Debian or Ubuntu: install the named packages by hand",
+        "is there a network, and does no other apt-get run?",
+    );
+    let mut apt = Command::new("apt-get");
+    apt.args(["install", "--yes", "--quiet", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]);
+    // A service that Debian starts on installation would run outside the sandbox.
+    apt.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1").args(&missing);
+    if run(&mut apt, &hint).is_err() {
+        // The package lists are stale or were never fetched.
+        run(Command::new("apt-get").args(["update", "--quiet"]), &hint)?;
+        run(&mut apt, &hint)?;
+    }
+    Ok(())
+}
+
+fn missing<'a>(packages: &[&'a str]) -> anyhow::Result<Vec<&'a str>> {
+    let listed = run(
+        Command::new("dpkg-query").args(["--show", "--showformat=${Package} ${db:Status-Status}\\n"]),
+        &Hint::new("this machine is no Debian or Ubuntu: install by hand what the README lists", ""),
+    )?;
+    let installed: std::collections::BTreeSet<&str> =
+        listed.lines().filter_map(|line| line.strip_suffix(" installed")).collect();
+    Ok(packages.iter().copied().filter(|package| !installed.contains(package)).collect())
+}
