@@ -1,0 +1,57 @@
+//! `spec.keys`: the ingestion keys that SDKs send with their events.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One ingestion key. The operator generates it and publishes it in a Secret; stored rows carry its name only.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct KeySpec {
+    /// Name of the key, as it is stored with every event. Example: `web`.
+    #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// `Public` for keys that live in pages and apps, `Secret` for keys of servers. Default: `Public`.
+    #[serde(default, rename = "type")]
+    pub key_type: KeyType,
+    /// What the key may send. Default: `[capture]`.
+    #[serde(default = "default_scopes")]
+    #[schemars(length(min = 1, max = 2))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub scopes: Vec<KeyScope>,
+    /// Browser origins that may use the key; requests without an origin are always allowed. Default: any origin in
+    /// `spec.ingest.origins`. Example: `["https://app.example.com"]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 253)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.all(o, o.matches('^[a-z][a-z0-9+.-]*://[^/?#@,]+$'))")
+        .message("spec.keys[].origins: each must be a scheme, a host and an optional port, without a path or trailing slash, such as https://app.example.com"))]
+    pub origins: Vec<String>,
+    /// Secret to publish the key in. A Secret that the operator did not make is never overwritten.
+    /// Default: `<stack>-key-<name>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub secret_name: Option<String>,
+}
+
+/// Where a key lives.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+pub enum KeyType {
+    /// In pages and apps, where anybody can read it.
+    #[default]
+    Public,
+    /// On servers only.
+    Secret,
+}
+
+/// What a key may send.
+#[derive(JsonSchema, Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyScope {
+    /// Product events.
+    Capture,
+}
+
+fn default_scopes() -> Vec<KeyScope> {
+    vec![KeyScope::Capture]
+}
