@@ -11,5 +11,5 @@
 mod manifest;
 pub mod v1alpha1;
 
-pub use manifest::{analytics_stack_crd, render_yaml};
+pub use manifest::{analytics_stack_crd, manifests};
 pub use v1alpha1::*;

@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 use serde_json::json;
-use weir_crds::{AnalyticsStack, ConditionType, Reason, analytics_stack_crd, render_yaml};
+use weir_crds::{AnalyticsStack, ConditionType, Reason, analytics_stack_crd, manifests};
 
 fn root_schema() -> JSONSchemaProps {
     let mut crd = analytics_stack_crd();
@@ -14,11 +14,13 @@ fn root_schema() -> JSONSchemaProps {
 }
 
 #[test]
-fn generated_manifest_is_current() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("analyticsstacks.yaml");
-    let committed = fs::read_to_string(&path).unwrap_or_default();
-    let rendered = render_yaml(&analytics_stack_crd()).unwrap();
-    assert!(committed == rendered, "{} is stale: run `cargo run -p weir-crds --bin crdgen`", path.display());
+fn generated_manifests_are_current() {
+    for (path, rendered) in manifests().unwrap() {
+        let committed =
+            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_default();
+        assert!(committed == rendered, "{path} is stale: run `cargo run -p weir-crds --bin crdgen`");
+        assert!(!rendered.contains("{{"), "{path} holds what Helm takes for a template");
+    }
 }
 
 #[test]

@@ -1,0 +1,42 @@
+{{/* What the operator may do in a namespace that it serves; each rule says why. */}}
+{{- define "weir.namespaceRules" -}}
+# The stacks themselves: read, keep the finalizer, write status.
+- apiGroups: [weir.dev]
+  resources: [analyticsstacks]
+  verbs: [get, list, watch, patch]
+- apiGroups: [weir.dev]
+  resources: [analyticsstacks/status]
+  verbs: [patch]
+# An owner reference that blocks the owner's deletion needs this where the admission plugin asks for it.
+- apiGroups: [weir.dev]
+  resources: [analyticsstacks/finalizers]
+  verbs: [update]
+# Credentials: the referenced Secrets are read, the stack's own are applied and pruned.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch, create, patch, delete]
+# Children of a stack: applied, watched for drift, pruned when the spec drops them.
+- apiGroups: [""]
+  resources: [services, serviceaccounts]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+# The message with which a migration pod ended.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+# Transitions are told as events.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
