@@ -5,9 +5,12 @@
 //! - [`cluster`] is a real Kubernetes, with a registry, inside the sandbox.
 //! - [`clickhouse`] is the development server around the real ClickHouse engine.
 //! - [`image`] builds the container images and pushes them.
+//! - [`verify`] runs every gate and test, and [`report`] counts them.
 
 pub mod clickhouse;
 pub mod cluster;
 pub mod image;
+pub mod report;
 pub mod sandbox;
 pub mod tool;
+pub mod verify;

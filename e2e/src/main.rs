@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use weir_e2e::{clickhouse, cluster};
+use weir_e2e::{clickhouse, cluster, verify};
 
 /// Runs Weir on real parts: the demo, the checks, and the parts alone.
 #[derive(Debug, Parser)]
@@ -11,6 +11,8 @@ use weir_e2e::{clickhouse, cluster};
 enum Command {
     /// Bring a cluster up and leave it running, enter it, or run kubectl in it.
     Cluster(cluster::Args),
+    /// Run every gate and every test, and count them.
+    Verify(verify::Args),
     /// Serve the ClickHouse development server.
     Clickhouse(clickhouse::Args),
 }
@@ -18,6 +20,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Cluster(args) => cluster::run(args),
+        Command::Verify(args) => verify::run(args),
         Command::Clickhouse(args) => clickhouse::run(args),
     };
     match outcome {

@@ -1,0 +1,109 @@
+//! What was checked and how it ended: one line a check while it runs, one closing line of counts.
+
+use std::{
+    fmt::Display,
+    io::{Write as _, stderr, stdout},
+    time::{Duration, Instant},
+};
+
+/// Counts of checks by how they ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Checks that held.
+    pub passed: u64,
+    /// Checks that did not.
+    pub failed: u64,
+    /// Checks that could not run here.
+    pub skipped: u64,
+}
+
+/// Collects the outcome of every check of a run.
+#[derive(Debug, Default)]
+pub struct Report {
+    counts: Counts,
+    failures: Vec<String>,
+}
+
+impl Report {
+    /// Runs one check, prints how it ended and how long it took, and returns whether it held.
+    pub fn check<E: Display>(&mut self, name: &str, check: impl FnOnce() -> Result<String, E>) -> bool {
+        announce(&format!("{name} …"));
+        let started = Instant::now();
+        let outcome = check().map_err(|error| format!("{error:#}"));
+        self.record(name, outcome, started.elapsed())
+    }
+
+    /// Records a check that ran elsewhere; `Ok` carries what was seen, `Err` what was wrong.
+    pub fn record(&mut self, name: &str, outcome: Result<String, String>, took: Duration) -> bool {
+        let seconds = took.as_secs_f64();
+        match outcome {
+            Ok(seen) if seen.is_empty() => announce(&format!("ok    {name} ({seconds:.1} s)")),
+            Ok(seen) => announce(&format!("ok    {name} ({seconds:.1} s): {seen}")),
+            Err(error) => {
+                announce(&format!("FAIL  {name} ({seconds:.1} s): {error}"));
+                self.counts.failed += 1;
+                self.failures.push(name.to_owned());
+                return false;
+            }
+        }
+        self.counts.passed += 1;
+        true
+    }
+
+    /// Adds the counts of a test runner that reports for itself.
+    pub fn add(&mut self, name: &str, counts: Counts) {
+        self.counts.passed += counts.passed;
+        self.counts.failed += counts.failed;
+        self.counts.skipped += counts.skipped;
+        if counts.failed > 0 {
+            self.failures.push(name.to_owned());
+        }
+    }
+
+    /// Counts so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Prints the failed checks and the closing line, and returns whether everything held.
+    pub fn close(&self) -> bool {
+        for name in &self.failures {
+            announce(&format!("failed: {name}"));
+        }
+        let Counts { passed, failed, skipped } = self.counts;
+        print_line(&format!("{passed} passed, {failed} failed, {skipped} skipped"));
+        failed == 0 && passed > 0
+    }
+}
+
+/// Says on standard error what is going on.
+pub fn announce(line: &str) {
+    // Progress is a courtesy: a closed terminal must not end a run.
+    drop(writeln!(stderr(), "{line}"));
+}
+
+/// Prints a result on standard output.
+pub fn print_line(line: &str) {
+    drop(writeln!(stdout(), "{line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_check_is_counted_and_named() {
+        let mut report = Report::default();
+        assert!(report.check("one", || Ok::<_, String>(String::new())));
+        assert!(!report.check("two", || Err("broken")));
+        report.add("suite", Counts { passed: 3, failed: 0, skipped: 1 });
+        assert_eq!(report.counts(), Counts { passed: 4, failed: 1, skipped: 1 });
+        assert_eq!(report.failures, ["two"]);
+        assert!(!report.close());
+    }
+
+    #[test]
+    fn a_run_that_checked_nothing_has_not_passed() {
+        assert!(!Report::default().close());
+    }
+}
