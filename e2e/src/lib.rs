@@ -7,10 +7,15 @@
 //! - [`image`] builds the container images and pushes them.
 //! - [`verify`] runs every gate and test, and [`report`] counts them.
 
+pub mod audit;
 pub mod clickhouse;
 pub mod cluster;
 pub mod image;
+pub mod kstatus;
+pub mod load;
 pub mod report;
 pub mod sandbox;
+pub mod stack;
+pub mod timeline;
 pub mod tool;
 pub mod verify;
