@@ -16,9 +16,28 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod settings;
+
+pub mod decode;
+pub mod event;
+pub mod identity;
+pub mod normalize;
+
+pub mod batch;
+pub mod budget;
+pub mod encode;
+pub mod retry;
+
+pub mod ack;
+pub mod authenticate;
+pub mod buffer;
+pub mod keys;
+pub mod sink;
+
 pub mod clickhouse;
 pub mod migrate;
-pub mod run;
 pub mod schema;
-pub mod settings;
+
+pub mod metrics;
+pub mod run;
 pub mod telemetry;

@@ -1,0 +1,205 @@
+//! Group commit over all connections: one task gathers the rows of many requests, flushes them together, and gives
+//! each request its own answer.
+//!
+//! Memory is bounded by the budget that each request's reservation counts against until its answer; the number of
+//! inserts in flight is bounded here.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::ack;
+use crate::ack::Ack;
+use crate::ack::Stored;
+use crate::ack::Unavailable;
+use crate::batch::Batch;
+use crate::batch::Rows;
+use crate::batch::Thresholds;
+use crate::budget::Reservation;
+use crate::metrics::Metrics;
+use crate::sink::Sink;
+
+/// Requests that may wait to be gathered; their rows are counted in the budget.
+const QUEUE: usize = 1024;
+
+/// Inserts that run at once. More would compete for ClickHouse's cores and merge pool.
+const MAX_IN_FLIGHT: usize = 4;
+
+/// The way into the buffer; clones share it. When all are gone, the task flushes and ends.
+#[derive(Debug, Clone)]
+pub struct Buffer {
+    sender: mpsc::Sender<Entry>,
+}
+
+/// The task side.
+pub struct Gatherer {
+    receiver: mpsc::Receiver<Entry>,
+    sink: Arc<dyn Sink>,
+    thresholds: Thresholds,
+    metrics: Arc<Metrics>,
+    open: Option<Open>,
+    in_flight: JoinSet<()>,
+    last_flush: Option<Instant>,
+}
+
+impl std::fmt::Debug for Gatherer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gatherer").field("thresholds", &self.thresholds).finish_non_exhaustive()
+    }
+}
+
+/// The rows of one request on their way to the batch.
+#[derive(Debug)]
+struct Entry {
+    rows: Rows,
+    ack: Ack,
+    reservation: Reservation,
+}
+
+/// The open batch and those who wait for it.
+struct Open {
+    batch: Batch,
+    waiters: Vec<Waiter>,
+}
+
+struct Waiter {
+    share: Range<usize>,
+    ack: Ack,
+    /// Held until the answer, so that the budget counts rows in flight.
+    reservation: Reservation,
+}
+
+/// Makes the buffer and its task, which [`Gatherer::run`] runs.
+pub fn buffer(sink: Arc<dyn Sink>, thresholds: Thresholds, metrics: Arc<Metrics>) -> (Buffer, Gatherer) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let gatherer = Gatherer {
+        receiver,
+        sink,
+        thresholds,
+        metrics,
+        open: None,
+        in_flight: JoinSet::new(),
+        last_flush: None,
+    };
+    (Buffer { sender }, gatherer)
+}
+
+impl Buffer {
+    /// Stores rows and returns once they are confirmed.
+    pub async fn store(&self, rows: Rows, reservation: Reservation) -> Result<Stored, Unavailable> {
+        let (ack, receipt) = ack::promise();
+        self.sender.send(Entry { rows, ack, reservation }).await.map_err(|_| Unavailable)?;
+        receipt.wait().await
+    }
+}
+
+impl Gatherer {
+    /// Gathers and flushes until every [`Buffer`] is gone and everything is answered.
+    pub async fn run(mut self) {
+        let mut is_closing = false;
+        loop {
+            let due = self.due_at();
+            let may_gather = !is_closing && !self.is_full();
+            tokio::select! {
+                biased;
+                Some(flushed) = self.in_flight.join_next() => {
+                    self.metrics.inserts_in_flight.set(count(self.in_flight.len()));
+                    if let Err(error) = flushed {
+                        tracing::error!(error = &error as &dyn std::error::Error, "a flush ended abnormally");
+                    }
+                }
+                entry = self.receiver.recv(), if may_gather => match entry {
+                    Some(entry) => self.gather(entry),
+                    None => is_closing = true,
+                },
+                () = sleep_until(due), if due.is_some() => {}
+            }
+            self.gather_ready();
+            self.flush_if_due(is_closing);
+            if is_closing && self.open.is_none() && self.in_flight.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Takes everything that waits already: those requests share the next insert.
+    fn gather_ready(&mut self) {
+        while !self.is_full() {
+            let Ok(entry) = self.receiver.try_recv() else { return };
+            self.gather(entry);
+        }
+    }
+
+    fn gather(&mut self, entry: Entry) {
+        let Entry { rows, ack, reservation } = entry;
+        let open =
+            self.open.get_or_insert_with(|| Open { batch: Batch::open(Instant::now()), waiters: Vec::new() });
+        let share = open.batch.push(&rows);
+        open.waiters.push(Waiter { share, ack, reservation });
+    }
+
+    fn is_full(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.batch.is_full(&self.thresholds))
+    }
+
+    /// When to look again although nothing happens; never, while no further insert may start.
+    fn due_at(&self) -> Option<Instant> {
+        if self.in_flight.len() >= MAX_IN_FLIGHT {
+            return None;
+        }
+        let open = self.open.as_ref()?;
+        Some(open.batch.due_at(&self.thresholds, self.last_flush, self.in_flight.len()))
+    }
+
+    fn flush_if_due(&mut self, is_closing: bool) {
+        let now = Instant::now();
+        let is_due = self.due_at().is_some_and(|due| is_closing || self.is_full() || due <= now);
+        if !is_due {
+            return;
+        }
+        if let Some(open) = self.open.take() {
+            self.last_flush = Some(now);
+            let flush = flush(Arc::clone(&self.sink), open, Arc::clone(&self.metrics));
+            self.in_flight.spawn(flush);
+            self.metrics.inserts_in_flight.set(count(self.in_flight.len()));
+        }
+    }
+}
+
+/// Inserts one batch and answers everybody who waits for it.
+async fn flush(sink: Arc<dyn Sink>, open: Open, metrics: Arc<Metrics>) {
+    let started = Instant::now();
+    let rows = open.batch.into_rows();
+    metrics.flush_events.observe(float(rows.len()));
+    let outcome = sink.insert(rows).await;
+    metrics.flush_seconds.get_or_create(&outcome.is_ok().into()).observe(started.elapsed().as_secs_f64());
+    for Waiter { share, ack, reservation } in open.waiters {
+        drop(reservation);
+        let stored = match &outcome {
+            Ok(refused) => Ok(Stored { refused: ack::refused_in(&share, refused) }),
+            Err(unavailable) => Err(*unavailable),
+        };
+        ack.resolve(stored);
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn float(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests;
