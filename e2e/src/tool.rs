@@ -14,7 +14,7 @@ mod npm;
 
 use std::{io::Write, path::Path};
 
-pub(crate) use self::command::{Hint, run};
+pub(crate) use self::command::{Hint, command_line, run, tail};
 pub use self::{
     debian::{CLUSTER_PACKAGES, debian_packages},
     engine::clickhouse_engine,
