@@ -7,6 +7,7 @@
 mod cache;
 mod command;
 mod debian;
+mod deny;
 mod engine;
 mod golang;
 mod kubectl;
@@ -17,6 +18,7 @@ use std::{io::Write, path::Path};
 pub(crate) use self::command::{Hint, command_line, run, tail};
 pub use self::{
     debian::{CLUSTER_PACKAGES, debian_packages},
+    deny::cargo_deny,
     engine::clickhouse_engine,
     golang::cluster_binary,
     kubectl::{helm, kubectl},
