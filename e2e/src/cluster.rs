@@ -4,7 +4,7 @@
 //! and the end of its log. Every connection is verified against the authority of the run, every part is a user of its own.
 //! NetworkPolicies are stored but not enforced: no engine for them is in the package registries.
 
-mod busybox;
+pub(crate) mod busybox;
 mod command;
 mod control_plane;
 mod diagnostics;

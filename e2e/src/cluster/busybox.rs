@@ -14,7 +14,7 @@ use super::{registry, setup::Setup};
 use crate::tool::{Hint, run};
 
 /// The name under which the runtime has the image; no registry answers it, so it is never pulled.
-pub(super) const PAUSE: &str = "weir.test/pause:1";
+pub(crate) const PAUSE: &str = "weir.test/pause:1";
 /// Its place in the registry of the run.
 const IN_REGISTRY: &str = "busybox:1";
 const BUSYBOX: &str = "/bin/busybox";
@@ -48,7 +48,7 @@ pub(super) fn push(setup: &Setup) -> anyhow::Result<()> {
 }
 
 /// Writes an OCI layout that holds the image; the same busybox gives the same digest.
-fn build(folder: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn build(folder: &Path) -> anyhow::Result<PathBuf> {
     let blobs = folder.join("blobs/sha256");
     fs::create_dir_all(&blobs).with_context(|| format!("failed to create {}", blobs.display()))?;
     let mut layer = write_blob(&blobs, &build_layer()?)?;

@@ -15,11 +15,13 @@ use nix::{
 };
 
 use super::{
-    Cluster, Parts,
+    Cluster, Part, Parts, RegistryAccess,
     process::POLL_INTERVAL,
+    registry::PULL_SECRET_FILE,
     state::{State, start_time},
 };
 use crate::{
+    image::{self, Binaries, Image},
     sandbox::{self, Keep, Sandbox},
     tool::{self, progress},
 };
@@ -56,6 +58,24 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Build the two images and push them into the registry of a running cluster.
+    Push {
+        /// The tag that they get.
+        #[arg(long, default_value = "dev")]
+        tag: String,
+    },
+    /// What `push` does inside.
+    #[command(hide = true)]
+    PushInside {
+        #[arg(long)]
+        tag: String,
+        #[arg(long)]
+        folder: PathBuf,
+        #[arg(long)]
+        ingest: PathBuf,
+        #[arg(long)]
+        operator: PathBuf,
+    },
     /// End a running cluster; nothing of it stays.
     Down,
     /// Be the cluster: what `up` leaves in the background.
@@ -90,6 +110,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Kubectl { arguments } => {
             let kubectl = tool::kubectl()?.to_string_lossy().into_owned();
             enter(&running(&name)?, [kubectl].into_iter().chain(arguments).collect())
+        }
+        Verb::Push { tag } => push(&running(&name)?, tag),
+        Verb::PushInside { tag, folder, ingest, operator } => {
+            push_inside(&tag, &folder, &Binaries { ingest, operator })
         }
         Verb::Down => down(&name),
         Verb::Hold { folder, parts } => hold(folder, &parts),
@@ -196,6 +220,28 @@ async fn hold_inside(sandbox: &Sandbox, parts: &Parts) -> anyhow::Result<ExitCod
     std::future::pending().await
 }
 
+fn push(state: &State, tag: String) -> anyhow::Result<ExitCode> {
+    let Binaries { ingest, operator } = image::build_binaries()?;
+    let program = std::env::current_exe().context("failed to find this program's own file")?;
+    let paths = [("--folder", &state.folder), ("--ingest", &ingest), ("--operator", &operator)];
+    let mut command = vec![program.to_string_lossy().into_owned()];
+    command.extend(["cluster", "push-inside", "--tag"].map(str::to_owned));
+    command.push(tag);
+    for (flag, path) in paths {
+        command.extend([flag.to_owned(), path.to_string_lossy().into_owned()]);
+    }
+    enter(state, command)
+}
+
+fn push_inside(tag: &str, folder: &Path, binaries: &Binaries) -> anyhow::Result<ExitCode> {
+    let registry = RegistryAccess::read(folder)?;
+    for image in [Image::operator(&binaries.operator)?, Image::ingest(&binaries.ingest)?] {
+        let pushed = image::build_and_push(&image, tag, &registry, folder)?;
+        progress(format_args!("pushed {} = {}", pushed.tag_reference, pushed.digest));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn down(name: &str) -> anyhow::Result<ExitCode> {
     let Some(state) = State::read(name)? else {
         progress(format_args!("no cluster {name} is up"));
@@ -236,5 +282,12 @@ fn print_usage(name: &str, state: &State) {
     progress(format_args!("  cargo cluster{option} kubectl get nodes"));
     progress(format_args!("  cargo cluster{option} enter        (a shell, KUBECONFIG is set)"));
     progress(format_args!("  cargo cluster{option} down"));
+    if state.parts.contains(Part::Registry.name()) {
+        let secret = state.folder.join(PULL_SECRET_FILE);
+        progress(format_args!(
+            "  registry: registry.test:5000, content of a pull secret: {}",
+            secret.display()
+        ));
+    }
     progress(format_args!("  logs: {}", state.folder.join("logs").display()));
 }

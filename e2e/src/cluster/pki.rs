@@ -35,7 +35,7 @@ pub struct Pki {
 
 impl Pki {
     /// Makes a new authority that keeps its files in `folder`.
-    pub(super) fn create(folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn create(folder: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;
         let mut params = CertificateParams::default();
         params.distinguished_name = distinguished_name("weir-e2e", None);

@@ -1,9 +1,13 @@
 //! The registry at `registry.test:5000`: TLS from the run's authority, two users with passwords of this run.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
@@ -17,9 +21,12 @@ use crate::{
 
 /// Where the registry of a sandbox answers.
 pub(super) const HOST: &str = "registry.test:5000";
+/// The content of a pull secret, in the folder of the run.
+pub(super) const PULL_SECRET_FILE: &str = "pull-secret.json";
+const ACCESS_FILE: &str = "registry.json";
 
 /// How to reach a registry.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct RegistryAccess {
     /// Host and port, as image references begin.
     pub host: String,
@@ -32,7 +39,7 @@ pub struct RegistryAccess {
 }
 
 /// A user of a registry.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Credentials {
     /// The name.
     pub username: String,
@@ -48,6 +55,19 @@ impl RegistryAccess {
             pull: Some(Credentials::generate("tenant")),
             ca: Some((pki.ca_pem(), pki.ca_file())),
         }
+    }
+
+    /// Reads what [`Self::write`] wrote.
+    pub(super) fn read(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join(ACCESS_FILE);
+        let text = std::fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("failed to parse {}", path.display()))
+    }
+
+    /// Leaves the access and a pull secret in the folder of the run, for commands that come later.
+    pub(super) fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        write_private(&folder.join(ACCESS_FILE), &serde_json::to_string(self)?)?;
+        write_private(&folder.join(PULL_SECRET_FILE), &self.docker_config_json())
     }
 
     /// Renders the content of a `kubernetes.io/dockerconfigjson` Secret for the user that pulls.
@@ -119,7 +139,7 @@ pub(super) fn copy(setup: &Setup, source: &str, name: &str) -> anyhow::Result<St
 /// Copies an image from `source`, in the notation of skopeo, to `<host>/<name>`; returns the digest.
 pub(crate) fn push(
     registry: &RegistryAccess,
-    folder: &std::path::Path,
+    folder: &Path,
     source: &str,
     name: &str,
 ) -> anyhow::Result<String> {

@@ -39,6 +39,7 @@ impl Setup {
         fs::create_dir_all(folder.join("logs")).context("failed to create the folder of logs")?;
         let pki = Pki::create(&folder.join("pki"))?;
         let registry = RegistryAccess::generate(&pki);
+        registry.write(&folder)?;
         Ok(Self { folder, cgroup: sandbox.cgroup().to_owned(), pki, registry, binary: binary.to_path_buf() })
     }
 
