@@ -38,6 +38,14 @@ pub mod clickhouse;
 pub mod migrate;
 pub mod schema;
 
+mod api;
+mod router;
+mod state;
+
+mod admin;
 pub mod metrics;
+pub mod readiness;
 pub mod run;
+mod server;
+pub mod service;
 pub mod telemetry;

@@ -1,11 +1,19 @@
-//! Wiring of the subcommands: settings, telemetry, runtime, exit code.
+//! The subcommands: settings, telemetry, runtime, exit code.
 
 use std::process::ExitCode;
 
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+
 use crate::args::Args;
 use crate::args::Command;
+use crate::args::MigrateArgs;
+use crate::clickhouse::Client;
 use crate::migrate;
+use crate::readiness;
 use crate::schema;
+use crate::service::Ended;
+use crate::service::Service;
 use crate::settings::Settings;
 use crate::telemetry;
 
@@ -21,25 +29,74 @@ pub fn run(args: Args) -> ExitCode {
     let settings = match Settings::from_args(&args.settings) {
         Ok(settings) => settings,
         Err(invalid) => {
-            telemetry::complain(&invalid);
+            telemetry::complain(invalid);
             return ExitCode::from(USAGE);
         }
     };
     telemetry::install(settings.log_level);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(dispatch(command, &settings)),
         Err(error) => {
-            telemetry::complain(&error);
-            return ExitCode::FAILURE;
+            telemetry::complain(error);
+            ExitCode::FAILURE
         }
-    };
-    runtime.block_on(dispatch(command, settings))
+    }
 }
 
-async fn dispatch(command: Command, settings: Settings) -> ExitCode {
+async fn dispatch(command: Command, settings: &Settings) -> ExitCode {
     match command {
-        Command::Migrate(args) => migrate::run(&settings, args).await,
+        Command::Migrate(args) => migrate::run(settings, args).await,
         Command::Schema => schema::run(),
-        Command::Serve | Command::Check => ExitCode::SUCCESS,
+        Command::Serve => serve(settings).await,
+        Command::Check => report(check(settings).await),
+    }
+}
+
+async fn serve(settings: &Settings) -> ExitCode {
+    if settings.migrate_on_start {
+        let migrated = migrate::run(settings, MigrateArgs::default()).await;
+        if migrated != ExitCode::SUCCESS {
+            return migrated;
+        }
+    }
+    report(serve_until_terminated(settings).await)
+}
+
+async fn serve_until_terminated(settings: &Settings) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let service = Service::bind(settings).await?;
+    tracing::info!(
+        server.address = %settings.listen,
+        weir.schema.minimum = schema::MINIMUM,
+        weir.schema.maximum = schema::MAXIMUM,
+        "serving"
+    );
+    let asked = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    match service.run(asked).await {
+        Ended::Drained => Ok(()),
+        Ended::Overdue => anyhow::bail!("the drain took too long; unanswered requests were cut"),
+    }
+}
+
+async fn check(settings: &Settings) -> anyhow::Result<()> {
+    let client = Client::new(&settings.clickhouse)?;
+    readiness::check(&client).await?;
+    Ok(())
+}
+
+/// Says what went wrong in one line, with its causes, and turns it into an exit code.
+fn report(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            telemetry::complain(format_args!("{error:#}"));
+            ExitCode::FAILURE
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The log: JSON lines on standard error, quiet by default.
 
-use std::error::Error;
+use std::fmt::Display;
 use std::io::Write as _;
 
 use tracing_subscriber::filter::LevelFilter;
@@ -22,7 +22,7 @@ pub fn install(level: LogLevel) {
 }
 
 /// Says on standard error why the process cannot start, before there is a log.
-pub fn complain(error: &dyn Error) {
+pub fn complain(error: impl Display) {
     let written = writeln!(std::io::stderr(), "weir-ingest: {error}");
     // Nobody is left to tell when standard error is closed.
     drop(written);

@@ -1,0 +1,109 @@
+//! The part of a request that is all computing: inflate, decode, authenticate, normalize, encode.
+//!
+//! Takes everything by value so that it can run on another thread, away from the connections.
+
+use crate::api::extract::Encoding;
+use crate::api::rejection::Rejection;
+use crate::authenticate;
+use crate::batch::Rows;
+use crate::budget::Reservation;
+use crate::decode::batch::decode;
+use crate::decode::gzip;
+use crate::encode::encode;
+use crate::event::Project;
+use crate::event::RawBatch;
+use crate::event::Reception;
+use crate::normalize::Normalized;
+use crate::normalize::Normalizer;
+use crate::state::AppState;
+
+/// One request, read and not yet looked into.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) state: AppState,
+    pub(super) body: Vec<u8>,
+    pub(super) encoding: Encoding,
+    pub(super) maybe_origin: Option<String>,
+    pub(super) ip: String,
+    pub(super) user_agent: String,
+    pub(super) received_at: i64,
+    pub(super) nonce: [u8; 16],
+    pub(super) reservation: Reservation,
+}
+
+/// One request, ready to be stored.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) rows: Rows,
+    pub(super) dropped: usize,
+    pub(super) reservation: Reservation,
+}
+
+/// Encoded rows are counted in steps of this size.
+const STEP: usize = 64 * 1024;
+
+/// Does it all.
+pub(super) fn prepare(mut work: Work) -> Result<Prepared, Rejection> {
+    let limits = *work.state.limits();
+    if work.encoding == Encoding::Gzip {
+        let reservation = &mut work.reservation;
+        let mut denied = None;
+        let grant = |bytes| reservation.grow(bytes).map_err(|why| denied = Some(why)).is_ok();
+        let inflated = gzip::inflate(&work.body, limits.max_batch_bytes, grant);
+        work.body = inflated.map_err(|refused| denied.map_or_else(|| refused.into(), Rejection::from))?;
+        work.reservation.shrink_to(work.body.capacity());
+    }
+    let batch = decode(&work.body, limits.max_events_per_batch)?;
+    let credential = authenticate::credential(&batch)?;
+    let project = authenticate::authenticate(
+        work.maybe_origin.as_deref(),
+        credential,
+        work.state.origins(),
+        &work.state.keys().snapshot(),
+        work.received_at,
+    )?;
+    if batch.excess > 0 {
+        return Err(Rejection::TooManyEvents);
+    }
+    let (rows, dropped) = encode_batch(&work, &batch, &project, &mut work.state.budget().open())?;
+    drop(batch);
+    let Work { body, mut reservation, .. } = work;
+    drop(body);
+    reservation.shrink_to(0);
+    reservation.grow(rows.size())?;
+    Ok(Prepared { rows, dropped, reservation })
+}
+
+/// Encodes the events that are to be stored and counts the others.
+fn encode_batch(
+    work: &Work,
+    batch: &RawBatch<'_>,
+    project: &Project,
+    reservation: &mut Reservation,
+) -> Result<(Rows, usize), Rejection> {
+    let reception = Reception {
+        project,
+        received_at: work.received_at,
+        ip: &work.ip,
+        user_agent: &work.user_agent,
+        body: &work.body,
+        nonce: work.nonce,
+    };
+    let mut normalizer = Normalizer::new(&reception);
+    let mut rows = Rows::default();
+    let mut dropped = 0;
+    for (index, event) in batch.events.iter().enumerate() {
+        match normalizer.normalize(index, event)? {
+            Normalized::Row(row, facts) => encode(&mut rows, &reception, &row, &facts),
+            Normalized::Dropped(reason) => {
+                work.state.metrics().count_events(reason.label(), 1);
+                dropped += 1;
+            }
+        }
+        if rows.size() > reservation.held() {
+            reservation.grow(rows.size() - reservation.held() + STEP)?;
+        }
+    }
+    rows.shrink();
+    Ok((rows, dropped))
+}

@@ -1,0 +1,40 @@
+//! Every public route and layer on one page.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::extract::State;
+use axum::middleware::Next;
+use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use axum::routing::get;
+use axum::routing::post;
+
+use crate::api::batch::batch;
+use crate::api::cors::cors;
+use crate::api::extract::refuse_unknown_encodings;
+use crate::api::health::health;
+use crate::api::rejection::not_found;
+use crate::metrics::StatusLabel;
+use crate::state::AppState;
+
+/// The public port. The last layer is the outermost.
+pub(crate) fn router(state: AppState) -> Router {
+    Router::new()
+        .route("/batch/", post(batch))
+        .route("/health", get(health))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_found)
+        .layer(from_fn(refuse_unknown_encodings))
+        .layer(from_fn_with_state(state.clone(), cors))
+        .layer(from_fn_with_state(state.clone(), count))
+        .with_state(state)
+}
+
+/// Counts every answer by its status.
+async fn count(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    state.metrics().requests.get_or_create(&StatusLabel { status }).inc();
+    response
+}

@@ -1,0 +1,148 @@
+//! The running service: its parts, its tasks, and the order in which they end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::admin;
+use crate::admin::Admin;
+use crate::batch::Thresholds;
+use crate::budget::Budget;
+use crate::buffer::Gatherer;
+use crate::buffer::buffer;
+use crate::clickhouse::Client;
+use crate::keys::Keys;
+use crate::metrics::Metrics;
+use crate::readiness::Readiness;
+use crate::router::router;
+use crate::server::Server;
+use crate::settings::Settings;
+use crate::sink::ClickhouseSink;
+use crate::state::AppState;
+use crate::state::Parts;
+
+/// Connections of the admin port: probes and a scraper.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// A service that is bound and not yet running.
+#[derive(Debug)]
+pub struct Service {
+    public: Server,
+    admin: Server,
+    gatherer: Gatherer,
+    keys: Arc<Keys>,
+    readiness: Arc<Readiness>,
+    client: Client,
+    metrics: Arc<Metrics>,
+    drain: Duration,
+}
+
+/// How a service ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Every request was answered.
+    Drained,
+    /// The time was over; requests without an answer were cut.
+    Overdue,
+}
+
+impl Service {
+    /// Reads keys and credentials and binds both ports; talks to nobody yet.
+    pub async fn bind(settings: &Settings) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::default());
+        let keys = Arc::new(Keys::open(&settings.keys, Arc::clone(&metrics)).await?);
+        let client = Client::new(&settings.clickhouse)?;
+        let budget = Budget::new(settings.buffer.max_bytes);
+        let sink = ClickhouseSink::new(client.clone(), settings.clickhouse.timeout, Arc::clone(&metrics));
+        let (buffer, gatherer) = buffer(Arc::new(sink), thresholds(settings), Arc::clone(&metrics));
+        let readiness = Arc::new(Readiness::default());
+        let admin = Admin {
+            readiness: Arc::clone(&readiness),
+            keys: Arc::clone(&keys),
+            client: client.clone(),
+            budget: Arc::clone(&budget),
+            registry: Arc::new(metrics.register()),
+            metrics: Arc::clone(&metrics),
+        };
+        let parts = Parts { keys: Arc::clone(&keys), budget, buffer, metrics: Arc::clone(&metrics) };
+        let public = Server {
+            listener: listen(settings.listen).await?,
+            router: router(AppState::new(settings, parts)),
+            max_connections: settings.limits.max_connections,
+            connections: metrics.connections.clone(),
+        };
+        let admin = Server {
+            listener: listen(settings.admin_listen).await?,
+            router: admin::router(admin),
+            max_connections: ADMIN_CONNECTIONS,
+            connections: prometheus_client::metrics::gauge::Gauge::default(),
+        };
+        Ok(Self { public, admin, gatherer, keys, readiness, client, metrics, drain: settings.drain })
+    }
+
+    /// Address of the public port.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.public.listener.local_addr()
+    }
+
+    /// Address of the admin port.
+    pub fn admin_address(&self) -> std::io::Result<SocketAddr> {
+        self.admin.listener.local_addr()
+    }
+
+    /// Serves until `terminate` resolves, then drains.
+    ///
+    /// The order: readiness fails; connections are still accepted for a grace, until load balancers have noticed; the
+    /// port closes; requests that have begun are answered, for which the buffer flushes; the buffer ends; the admin
+    /// port ends last, so that probes see the whole of it.
+    pub async fn run(self, terminate: impl Future<Output = ()>) -> Ended {
+        let Self { public, admin, gatherer, keys, readiness, client, metrics, drain } = self;
+        let (stop_public, public_stopped) = oneshot::channel::<()>();
+        let serving = async {
+            tokio::join!(public.run(resolved(public_stopped)), gatherer.run());
+        };
+        let ending = async {
+            terminate.await;
+            tracing::info!("draining");
+            readiness.drain();
+            tokio::time::sleep(grace(drain)).await;
+            drop(stop_public);
+            tokio::time::sleep(drain.saturating_sub(grace(drain))).await;
+        };
+        tokio::select! {
+            () = serving => Ended::Drained,
+            () = ending => Ended::Overdue,
+            () = keys.follow() => Ended::Overdue,
+            () = readiness.follow(&client, &metrics) => Ended::Overdue,
+            () = admin.run(std::future::pending()) => Ended::Overdue,
+        }
+    }
+}
+
+/// Resolves when the sender is dropped.
+async fn resolved(receiver: oneshot::Receiver<()>) {
+    if receiver.await.is_ok() {
+        tracing::debug!("the stop was sent instead of dropped");
+    }
+}
+
+/// How long connections are still accepted after the end was asked for.
+fn grace(drain: Duration) -> Duration {
+    (drain / 5).min(Duration::from_secs(5))
+}
+
+fn thresholds(settings: &Settings) -> Thresholds {
+    Thresholds {
+        max_rows: settings.buffer.flush_max_rows,
+        max_bytes: settings.buffer.flush_max_bytes,
+        max_age: settings.buffer.flush_max_age,
+    }
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("failed to listen on {address}"))
+}
