@@ -1,0 +1,108 @@
+//! One change of access, as a value: shown in plans and logs, carried out by `apply`.
+
+use super::desired::User;
+use super::ledger::Intent;
+use super::right::{Right, rights_sql};
+use super::{Class, Entity};
+
+/// A name to claim in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// What is claimed.
+    pub(crate) entity: Entity,
+    /// What it is for.
+    pub(crate) class: Class,
+}
+
+/// One change of access. Its text never holds a password or its hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Makes the ledger.
+    CreateLedger,
+    /// Claims names before anything of them is made.
+    RecordIntents(Vec<Claim>),
+    /// Gives claims up.
+    CloseIntents(Vec<Intent>),
+    /// Notes that claims stay with the data of a deleted stack.
+    RetainIntents(Vec<Intent>),
+    /// Makes a database; fails when it exists.
+    CreateDatabase(String),
+    /// Makes a role; fails when it exists.
+    CreateRole(String),
+    /// Makes a user; fails when it exists.
+    CreateUser(User),
+    /// Sets hosts, default roles and, when known, the password of a user that exists.
+    AlterUser(User),
+    /// Adds rights.
+    Grant {
+        /// Role or user.
+        to: Entity,
+        /// What is added.
+        rights: Vec<Right>,
+    },
+    /// Sets exactly these rights in one step, so that those that stay are never absent.
+    ReplaceGrants {
+        /// Role or user.
+        of: Entity,
+        /// All that it may do afterwards.
+        rights: Vec<Right>,
+    },
+    /// Gives a role to a user.
+    GrantRole {
+        /// The role.
+        role: String,
+        /// The user.
+        user: String,
+    },
+    /// Takes a role away.
+    RevokeRole {
+        /// The role.
+        role: String,
+        /// Role or user that held it.
+        from: Entity,
+    },
+    /// Drops a user and ends its queries.
+    DropUser(String),
+    /// Drops a role.
+    DropRole(String),
+}
+
+impl std::fmt::Display for Action {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::CreateLedger => formatter.write_str("create the ownership ledger"),
+            Self::RecordIntents(claims) => {
+                write!(formatter, "claim {}", listed(claims.iter().map(|claim| &claim.entity)))
+            }
+            Self::CloseIntents(intents) => {
+                write!(
+                    formatter,
+                    "give up the claim on {}",
+                    listed(intents.iter().map(|intent| &intent.entity))
+                )
+            }
+            Self::RetainIntents(intents) => {
+                write!(formatter, "keep the claim on {}", listed(intents.iter().map(|intent| &intent.entity)))
+            }
+            Self::CreateDatabase(name) => write!(formatter, "create database {name}"),
+            Self::CreateRole(name) => write!(formatter, "create role {name}"),
+            Self::CreateUser(user) => write!(formatter, "create user {}", user.name),
+            Self::AlterUser(user) => write!(formatter, "restore the login of user {}", user.name),
+            Self::Grant { to, rights } => write!(formatter, "grant {} to {to}", rights_sql(rights)),
+            Self::ReplaceGrants { of, rights } if rights.is_empty() => {
+                write!(formatter, "take all rights of {of}")
+            }
+            Self::ReplaceGrants { of, rights } => {
+                write!(formatter, "reduce the rights of {of} to {}", rights_sql(rights))
+            }
+            Self::GrantRole { role, user } => write!(formatter, "grant role {role} to user {user}"),
+            Self::RevokeRole { role, from } => write!(formatter, "revoke role {role} from {from}"),
+            Self::DropUser(name) => write!(formatter, "drop user {name} and end its queries"),
+            Self::DropRole(name) => write!(formatter, "drop role {name}"),
+        }
+    }
+}
+
+fn listed<'a>(entities: impl Iterator<Item = &'a Entity>) -> String {
+    entities.map(Entity::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,160 @@
+//! Carries actions out, one at a time, each safe to repeat after a crash.
+
+use uuid::Uuid;
+use weir_crds::Reason;
+
+use super::action::{Action, Claim};
+use super::catalogue::open_intents;
+use super::desired::PasswordHash;
+use super::ledger::{Intent, OwnershipConflict, State, head, insert_statement};
+use super::statement::statements;
+use super::{Entity, Owner};
+use crate::clickhouse::{self, Connection};
+
+const DATABASE_ALREADY_EXISTS: u32 = 82;
+const ACCESS_ENTITY_ALREADY_EXISTS: u32 = 493;
+const ACCESS_STORAGE_READONLY: u32 = 495;
+
+/// An action or a proof that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Error {
+    /// ClickHouse refused or did not answer.
+    #[error("failed to {action}")]
+    Statement {
+        /// The action, redacted.
+        action: String,
+        /// Why.
+        source: clickhouse::Error,
+    },
+    /// Somebody else was first.
+    #[error("failed to claim a name")]
+    Conflict(#[from] OwnershipConflict),
+    /// The entity appeared since the catalogue was read; the next look at the catalogue and ledger says whose it is.
+    #[error("{0} appeared in the meantime")]
+    Appeared(Entity),
+    /// The entity lives in a file of the server, where statements cannot change it.
+    #[error("failed to {action}: it is defined in a file of the server")]
+    FixedByServer {
+        /// The action, redacted.
+        action: String,
+    },
+    /// A new login does not work on an endpoint.
+    #[error("failed to prove the login of user {user} on {endpoint}")]
+    Login {
+        /// The user.
+        user: String,
+        /// Where.
+        endpoint: String,
+        /// Why; `None` when the server knows the login under another name.
+        source: Option<clickhouse::Error>,
+    },
+    /// A new login lacks rights on an endpoint.
+    #[error("user {user} lacks rights on {endpoint}")]
+    Rights {
+        /// The user.
+        user: String,
+        /// Where.
+        endpoint: String,
+    },
+}
+
+impl Error {
+    /// Reason for conditions and events.
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Statement { source, .. } => source.reason(),
+            Self::Conflict(_) | Self::FixedByServer { .. } => Reason::OwnershipConflict,
+            Self::Appeared(_) => Reason::Progressing,
+            Self::Login { source: Some(source), .. } if source.is_transient() => source.reason(),
+            Self::Login { .. } | Self::Rights { .. } => Reason::LoginNotProven,
+        }
+    }
+
+    /// Whether trying again alone can help. A login or right that is not there yet may still be on its way to a replica.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Statement { source, .. } => source.is_transient(),
+            Self::Appeared(_) | Self::Login { .. } | Self::Rights { .. } => true,
+            Self::Conflict(_) | Self::FixedByServer { .. } => false,
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> String {
+        match self {
+            Self::Statement { source, .. } => source.hint(),
+            Self::Conflict(conflict) => conflict.hint(),
+            Self::Appeared(entity) => {
+                format!("{entity} appeared while it was being made; the next pass looks whose it is")
+            }
+            Self::FixedByServer { action } => {
+                format!(
+                    "could not {action}: it is defined in users.xml; remove it there, or give the stack another name"
+                )
+            }
+            Self::Login { user, endpoint, .. } => format!(
+                "user {user} cannot log in on {endpoint} yet; with several replicas, check that access entities are replicated"
+            ),
+            Self::Rights { user, endpoint } => format!(
+                "user {user} lacks rights on {endpoint}; with several replicas, check that access entities are replicated"
+            ),
+        }
+    }
+}
+
+/// Carries one action out. On an error of unknown outcome the next pass reads the catalogue again and plans anew.
+pub(crate) async fn apply(connection: &Connection, owner: &Owner, action: &Action) -> Result<(), Error> {
+    if let Action::RecordIntents(claims) = action {
+        return record_intents(connection, owner, claims, action).await;
+    }
+    for statement in statements(action, &PasswordHash::unknown()) {
+        connection.execute(&statement).await.map_err(|source| refused(action, source))?;
+    }
+    Ok(())
+}
+
+/// Claims names and reads back who is first. Claims that are not first are closed at once.
+async fn record_intents(
+    connection: &Connection,
+    owner: &Owner,
+    claims: &[Claim],
+    action: &Action,
+) -> Result<(), Error> {
+    let failed = |source| refused(action, source);
+    let claimed: Vec<_> = claims.iter().map(|claim| new_intent(owner, claim)).collect();
+    connection.execute(&insert_statement(&claimed, State::Claimed)).await.map_err(failed)?;
+    let open = open_intents(connection).await.map_err(failed)?;
+    let owner_of = |intent: &Intent| head(&open, &intent.entity).map(|first| first.owner.clone());
+    let (won, lost): (Vec<_>, Vec<_>) =
+        claimed.into_iter().partition(|intent| owner_of(intent).is_some_and(|first| owner.succeeds(&first)));
+    tracing::debug!(won = won.len(), lost = lost.len(), "claimed names in the ledger");
+    let Some(first_lost) = lost.first() else { return Ok(()) };
+    connection.execute(&insert_statement(&lost, State::Closed)).await.map_err(failed)?;
+    Err(OwnershipConflict { entity: first_lost.entity.clone(), owner: owner_of(first_lost) }.into())
+}
+
+fn new_intent(owner: &Owner, claim: &Claim) -> Intent {
+    Intent {
+        entity: claim.entity.clone(),
+        class: claim.class,
+        owner: owner.clone(),
+        nonce: Uuid::new_v4().to_string(),
+        retained: false,
+    }
+}
+
+fn refused(action: &Action, source: clickhouse::Error) -> Error {
+    let entity = match action {
+        Action::CreateDatabase(name) => Some(Entity::database(name)),
+        Action::CreateRole(name) => Some(Entity::role(name)),
+        Action::CreateUser(user) => Some(Entity::user(&user.name)),
+        _ => None,
+    };
+    match (source.code(), entity) {
+        (Some(DATABASE_ALREADY_EXISTS | ACCESS_ENTITY_ALREADY_EXISTS), Some(entity)) => {
+            Error::Appeared(entity)
+        }
+        (Some(ACCESS_STORAGE_READONLY), _) => Error::FixedByServer { action: action.to_string() },
+        _ => Error::Statement { action: action.to_string(), source },
+    }
+}

@@ -1,0 +1,46 @@
+//! What deleting a stack takes away, and what it leaves behind. Pure.
+
+use super::action::Action;
+use super::catalogue::Catalogue;
+use super::desired::{Desired, PasswordHash};
+use super::ledger::Intent;
+use super::plan::drops;
+use super::statement::statements;
+use super::{Class, Owner};
+
+/// Drops the stack's users and roles and keeps its data with a note in the ledger. Empty when that has been done.
+pub(crate) fn deletion(owner: &Owner, catalogue: &Catalogue) -> Vec<Action> {
+    let own = |intent: &&Intent| owner.succeeds(&intent.owner);
+    let (kept, dropped): (Vec<_>, Vec<_>) = catalogue
+        .open_intents()
+        .iter()
+        .filter(own)
+        .cloned()
+        .partition(|intent| intent.class.stays_with_data());
+    let mut actions = drops(catalogue, dropped);
+    let unmarked: Vec<_> = kept.into_iter().filter(|intent| !intent.retained).collect();
+    if !unmarked.is_empty() {
+        actions.push(Action::RetainIntents(unmarked));
+    }
+    actions
+}
+
+/// What a deletion leaves behind that could not ask ClickHouse: every user and role that the stack wanted.
+pub(crate) fn leftovers(desired: &Desired) -> Vec<Action> {
+    let users = desired.users.iter().filter(|user| user.class != Class::Definer);
+    let users = users.map(|user| Action::DropUser(user.name.clone()));
+    users.chain(desired.roles.iter().map(|role| Action::DropRole(role.name.clone()))).collect()
+}
+
+/// The actions as SQL that a person can run. Holds no password and no hash, since only drops and the ledger are left.
+pub(crate) fn leftovers_sql(actions: &[Action]) -> String {
+    let removes = |action: &&Action| {
+        matches!(
+            action,
+            Action::DropUser(_) | Action::DropRole(_) | Action::CloseIntents(_) | Action::RetainIntents(_)
+        )
+    };
+    let unused = PasswordHash::of("");
+    let lines = actions.iter().filter(removes).flat_map(|action| statements(action, &unused));
+    lines.map(|statement| format!("{statement};\n")).collect()
+}

@@ -1,0 +1,219 @@
+//! What a stack should have in ClickHouse. Pure: no client, no clock, no randomness.
+
+use super::right::{Right, Scope};
+use super::{Class, Entity, Owner};
+use crate::names::ClickhouseNames;
+
+/// Tables that the ingest writes; it reads none. Granted by name, so that the role can exist before the tables do.
+pub(super) const INGEST_TABLES: [&str; 4] = ["events_data", "person_properties", "person_facts", "links"];
+
+/// What a migration run may do in the stack's database.
+const MIGRATE_PRIVILEGES: [&str; 13] = [
+    "SHOW",
+    "SELECT",
+    "INSERT",
+    "ALTER TABLE",
+    "ALTER VIEW",
+    "CREATE TABLE",
+    "CREATE VIEW",
+    "CREATE DICTIONARY",
+    "DROP TABLE",
+    "DROP VIEW",
+    "DROP DICTIONARY",
+    "TRUNCATE",
+    "OPTIMIZE",
+];
+
+/// SHA-256 of a password of 32 random bytes. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct PasswordHash([u8; 32]);
+
+impl PasswordHash {
+    /// Hashes a password.
+    pub(crate) fn of(password: &str) -> Self {
+        use sha2::Digest as _;
+        Self(sha2::Sha256::digest(password.as_bytes()).into())
+    }
+
+    /// Hash of a password that nobody knows.
+    pub(super) fn unknown() -> Self {
+        Self(rand::random())
+    }
+
+    /// The hash as ClickHouse takes it.
+    pub(super) fn hex(&self) -> String {
+        hex::encode(self.0)
+    }
+}
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("PasswordHash")
+    }
+}
+
+/// What the desired access is made from.
+#[derive(Clone, Debug)]
+pub(crate) struct DesiredRequest<'a> {
+    /// The stack.
+    pub(crate) owner: &'a Owner,
+    /// Its names.
+    pub(crate) names: &'a ClickhouseNames,
+    /// Names of the declared readers.
+    pub(crate) readers: &'a [String],
+    /// Every user that should exist now, retiring generations included.
+    pub(crate) logins: &'a [Login],
+}
+
+/// A user that should exist.
+#[derive(Clone, Debug)]
+pub(crate) struct Login {
+    /// Its name in ClickHouse.
+    pub(crate) user: String,
+    /// What it is for.
+    pub(crate) purpose: Purpose,
+    /// Hash of its password; `None` leaves an existing user's password alone.
+    pub(crate) password: Option<PasswordHash>,
+}
+
+/// What a login is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The ingest pods.
+    Ingest,
+    /// One migration run.
+    Migrate,
+    /// The declared reader of that name.
+    Reader(String),
+}
+
+/// Access of one stack as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Desired {
+    /// Whose it is.
+    pub(crate) owner: Owner,
+    /// Its database.
+    pub(crate) database: String,
+    /// Roles with their rights.
+    pub(crate) roles: Vec<Role>,
+    /// Users, the definer first.
+    pub(crate) users: Vec<User>,
+}
+
+/// A role as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Role {
+    /// Its name.
+    pub(crate) name: String,
+    /// What it is for.
+    pub(crate) class: Class,
+    /// What it may do.
+    pub(crate) rights: Vec<Right>,
+}
+
+/// A user as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    /// Its name.
+    pub(crate) name: String,
+    /// What it is for.
+    pub(crate) class: Class,
+    /// Where it may log in from.
+    pub(crate) hosts: Hosts,
+    /// Role that it holds; the definer holds none.
+    pub(crate) role: Option<String>,
+    /// Rights of its own; only the definer has them.
+    pub(crate) rights: Vec<Right>,
+    /// Hash of its password; `None` at creation means one that nobody knows.
+    pub(crate) password: Option<PasswordHash>,
+}
+
+/// Where a user may log in from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hosts {
+    /// From everywhere.
+    Any,
+    /// From nowhere.
+    None,
+}
+
+/// Builds the desired access of a stack.
+pub(crate) fn desired(request: &DesiredRequest<'_>) -> Desired {
+    let DesiredRequest { owner, names, readers, logins } = request;
+    let mut roles = vec![ingest_role(names), migrate_role(names)];
+    roles.extend(readers.iter().map(|reader| reader_role(names, reader)));
+    let mut users = vec![definer(names)];
+    users.extend(logins.iter().map(|login| login_user(names, login)));
+    Desired { owner: (*owner).clone(), database: names.database.clone(), roles, users }
+}
+
+impl Desired {
+    /// Everything that must be owned, with its class, the database first.
+    pub(super) fn entities(&self) -> Vec<(Entity, Class)> {
+        let mut entities = vec![(Entity::database(&self.database), Class::Data)];
+        entities.extend(self.roles.iter().map(|role| (Entity::role(&role.name), role.class)));
+        entities.extend(self.users.iter().map(|user| (Entity::user(&user.name), user.class)));
+        entities
+    }
+
+    /// Rights that a user must have before its login is published: its role's and its own.
+    pub(crate) fn required(&self, user: &str) -> Vec<Right> {
+        let Some(user) = self.users.iter().find(|candidate| candidate.name == user) else {
+            return Vec::new();
+        };
+        let role = self.roles.iter().find(|role| Some(&role.name) == user.role.as_ref());
+        role.into_iter().flat_map(|role| role.rights.clone()).chain(user.rights.clone()).collect()
+    }
+}
+
+fn ingest_role(names: &ClickhouseNames) -> Role {
+    let table =
+        |table: &&str| Right::new("INSERT", Scope::Table(names.database.clone(), (*table).to_owned()));
+    Role {
+        name: names.ingest_role(),
+        class: Class::Ingest,
+        rights: INGEST_TABLES.iter().map(table).collect(),
+    }
+}
+
+fn migrate_role(names: &ClickhouseNames) -> Role {
+    let mut rights = on_database(&MIGRATE_PRIVILEGES, names);
+    rights.push(Right::new("SET DEFINER", Scope::Object(names.definer())));
+    Role { name: names.migrate_role(), class: Class::Migrate, rights }
+}
+
+fn reader_role(names: &ClickhouseNames, reader: &str) -> Role {
+    Role { name: names.reader_role(reader), class: Class::Reader, rights: on_database(&["SELECT"], names) }
+}
+
+fn definer(names: &ClickhouseNames) -> User {
+    User {
+        name: names.definer(),
+        class: Class::Definer,
+        hosts: Hosts::None,
+        role: None,
+        rights: on_database(&["SELECT", "INSERT"], names),
+        password: None,
+    }
+}
+
+fn login_user(names: &ClickhouseNames, login: &Login) -> User {
+    let (class, role) = match &login.purpose {
+        Purpose::Ingest => (Class::Ingest, names.ingest_role()),
+        Purpose::Migrate => (Class::Migrate, names.migrate_role()),
+        Purpose::Reader(reader) => (Class::Reader, names.reader_role(reader)),
+    };
+    User {
+        name: login.user.clone(),
+        class,
+        hosts: Hosts::Any,
+        role: Some(role),
+        rights: Vec::new(),
+        password: login.password.clone(),
+    }
+}
+
+fn on_database(privileges: &[&str], names: &ClickhouseNames) -> Vec<Right> {
+    let right = |privilege: &&str| Right::new(privilege, Scope::Database(names.database.clone()));
+    privileges.iter().map(right).collect()
+}

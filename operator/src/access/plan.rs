@@ -1,0 +1,245 @@
+//! From desired access and catalogue to actions. Pure; `plan` only adds, `surplus` only takes away.
+
+use super::action::{Action, Claim};
+use super::catalogue::{Catalogue, UserState};
+use super::desired::{Desired, Hosts, User};
+use super::ledger::{self, Intent, OwnershipConflict};
+use super::right::{Grants, Right};
+use super::{Class, Entity, Kind};
+
+/// What is missing, and what cannot be had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Additions in safe order; empty when all is there.
+    pub(crate) actions: Vec<Action>,
+    /// Names that belong to someone else. Nothing that needs one of them is in `actions`.
+    pub(crate) conflicts: Vec<OwnershipConflict>,
+}
+
+/// How a name stands towards the stack.
+enum Standing {
+    /// The stack's own claim owns it.
+    Own,
+    /// Nobody has it; it can be claimed.
+    Free,
+    /// An earlier stack of the same name and place left it.
+    Inherited(Intent),
+    /// Somebody else has it.
+    Taken(OwnershipConflict),
+}
+
+/// Plans what is missing. A conflict on the database stops everything; one on a role or user stops what depends on it.
+pub(crate) fn plan(desired: &Desired, catalogue: &Catalogue) -> Plan {
+    let mut claims = Vec::new();
+    let mut inherited = Vec::new();
+    let mut conflicts = Vec::new();
+    for (entity, class) in desired.entities() {
+        match standing(desired, catalogue, &entity) {
+            Standing::Own => {}
+            Standing::Free => claims.push(Claim { entity, class }),
+            Standing::Inherited(intent) => {
+                claims.push(Claim { entity, class });
+                inherited.push(intent);
+            }
+            Standing::Taken(conflict) => conflicts.push(conflict),
+        }
+    }
+    if conflicts.iter().any(|conflict| conflict.entity.kind == Kind::Database) {
+        return Plan { actions: Vec::new(), conflicts };
+    }
+    let ours = |entity: &Entity| !conflicts.iter().any(|conflict| conflict.entity == *entity);
+    let mut actions = ledger_actions(catalogue, claims, &inherited);
+    actions.extend(stale_migrations(desired, catalogue));
+    actions.extend(entity_actions(desired, catalogue, &ours));
+    actions.extend(inherited_logins(desired, catalogue, &inherited));
+    Plan { actions, conflicts }
+}
+
+/// The action that gives a user the password of `desired` again, for a login that could not be proven.
+pub(crate) fn restore_login(desired: &Desired, user: &str) -> Option<Action> {
+    desired.users.iter().find(|candidate| candidate.name == user).cloned().map(Action::AlterUser)
+}
+
+fn standing(desired: &Desired, catalogue: &Catalogue, entity: &Entity) -> Standing {
+    let taken = |owner| Standing::Taken(OwnershipConflict { entity: entity.clone(), owner });
+    let own_account = entity.kind == Kind::User && entity.name == catalogue.administrator;
+    match ledger::head(catalogue.open_intents(), entity) {
+        _ if own_account => taken(None),
+        Some(intent) if intent.owner == desired.owner => Standing::Own,
+        Some(intent) if desired.owner.succeeds(&intent.owner) => Standing::Inherited(intent.clone()),
+        Some(intent) => taken(Some(intent.owner.clone())),
+        None if catalogue.holds(entity) => taken(None),
+        None => Standing::Free,
+    }
+}
+
+fn ledger_actions(catalogue: &Catalogue, claims: Vec<Claim>, inherited: &[Intent]) -> Vec<Action> {
+    let mut actions = Vec::new();
+    if catalogue.intents.is_none() {
+        actions.push(Action::CreateLedger);
+    }
+    if !claims.is_empty() {
+        actions.push(Action::RecordIntents(claims));
+    }
+    if !inherited.is_empty() {
+        actions.push(Action::CloseIntents(inherited.to_vec()));
+    }
+    actions
+}
+
+/// Starting a migration run ends the earlier ones: ClickHouse cannot check a fencing token, but it can refuse a user.
+fn stale_migrations(desired: &Desired, catalogue: &Catalogue) -> Vec<Action> {
+    let starts = |user: &User| user.class == Class::Migrate && !catalogue.users.contains_key(&user.name);
+    if !desired.users.iter().any(starts) {
+        return Vec::new();
+    }
+    let stale = unwanted(desired, catalogue)
+        .filter(|intent| intent.class == Class::Migrate && intent.entity.kind == Kind::User);
+    drops(catalogue, stale.cloned().collect())
+}
+
+/// What is missing of databases, roles, users and rights, for the entities that `ours` accepts.
+pub(super) fn entity_actions(
+    desired: &Desired,
+    catalogue: &Catalogue,
+    ours: &dyn Fn(&Entity) -> bool,
+) -> Vec<Action> {
+    let mut actions = Vec::new();
+    if !catalogue.databases.contains(&desired.database) {
+        actions.push(Action::CreateDatabase(desired.database.clone()));
+    }
+    // The definer comes first: the migrate role is granted the right to name it.
+    let (definers, logins): (Vec<_>, Vec<_>) =
+        desired.users.iter().partition(|user| user.class == Class::Definer);
+    for user in definers.into_iter().filter(|user| ours(&Entity::user(&user.name))) {
+        actions.extend(user_actions(user, catalogue));
+    }
+    for role in desired.roles.iter().filter(|role| ours(&Entity::role(&role.name))) {
+        if !catalogue.roles.contains(&role.name) {
+            actions.push(Action::CreateRole(role.name.clone()));
+        }
+        actions.extend(grant(Entity::role(&role.name), &role.rights, catalogue));
+    }
+    let role_is_ours = |user: &&User| user.role.as_ref().is_none_or(|role| ours(&Entity::role(role)));
+    for user in logins.into_iter().filter(|user| ours(&Entity::user(&user.name))).filter(role_is_ours) {
+        actions.extend(user_actions(user, catalogue));
+    }
+    actions
+}
+
+fn user_actions(user: &User, catalogue: &Catalogue) -> Vec<Action> {
+    let entity = Entity::user(&user.name);
+    let mut actions = Vec::new();
+    match catalogue.users.get(&user.name) {
+        None => actions.push(Action::CreateUser(user.clone())),
+        Some(state) if !is_as_desired(user, *state) => {
+            actions.push(Action::AlterUser(User { password: None, ..user.clone() }));
+        }
+        Some(_) => {}
+    }
+    actions.extend(grant(entity.clone(), &user.rights, catalogue));
+    if let Some(role) = &user.role {
+        let held = catalogue.role_grants.get(&entity).is_some_and(|roles| roles.contains(role));
+        if !held {
+            actions.push(Action::GrantRole { role: role.clone(), user: user.name.clone() });
+        }
+    }
+    actions
+}
+
+fn is_as_desired(user: &User, state: UserState) -> bool {
+    let hosts = match user.hosts {
+        Hosts::Any => state.any_host,
+        Hosts::None => !state.some_host,
+    };
+    hosts && state.default_roles_all
+}
+
+fn grant(to: Entity, rights: &[Right], catalogue: &Catalogue) -> Option<Action> {
+    let none = Grants::default();
+    // What is recorded for a name that does not exist any more must not hide what a new entity lacks.
+    let held = if catalogue.holds(&to) { catalogue.grants.get(&to).unwrap_or(&none) } else { &none };
+    let missing = held.missing(rights, &catalogue.privileges);
+    (!missing.is_empty()).then_some(Action::Grant { to, rights: missing })
+}
+
+/// Logins of an earlier stack have passwords that this one does not know.
+fn inherited_logins(desired: &Desired, catalogue: &Catalogue, inherited: &[Intent]) -> Vec<Action> {
+    let is_inherited = |user: &&User| {
+        let entity = Entity::user(&user.name);
+        catalogue.holds(&entity) && inherited.iter().any(|intent| intent.entity == entity)
+    };
+    let known = |user: &&User| user.password.is_some();
+    desired.users.iter().filter(is_inherited).filter(known).cloned().map(Action::AlterUser).collect()
+}
+
+/// Plans what is there and not desired: rights, roles and users of the stack. To be applied when nothing that serves needs
+/// it any more. Entities of others are not looked at.
+pub(crate) fn surplus(desired: &Desired, catalogue: &Catalogue) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for role in &desired.roles {
+        actions.extend(reduce(desired, Entity::role(&role.name), &role.rights, catalogue));
+        actions.extend(revoke_roles(desired, &Entity::role(&role.name), None, catalogue));
+    }
+    for user in &desired.users {
+        actions.extend(reduce(desired, Entity::user(&user.name), &user.rights, catalogue));
+        actions.extend(revoke_roles(desired, &Entity::user(&user.name), user.role.as_deref(), catalogue));
+    }
+    let unwanted =
+        unwanted(desired, catalogue).filter(|intent| !intent.class.stays_with_data()).cloned().collect();
+    actions.extend(drops(catalogue, unwanted));
+    actions
+}
+
+fn owns(desired: &Desired, catalogue: &Catalogue, entity: &Entity) -> bool {
+    ledger::head(catalogue.open_intents(), entity).is_some_and(|intent| intent.owner == desired.owner)
+}
+
+fn reduce(desired: &Desired, of: Entity, rights: &[Right], catalogue: &Catalogue) -> Option<Action> {
+    let held = catalogue.grants.get(&of).filter(|_| owns(desired, catalogue, &of))?;
+    held.has_surplus(rights, &catalogue.privileges)
+        .then(|| Action::ReplaceGrants { of, rights: rights.to_vec() })
+}
+
+fn revoke_roles(
+    desired: &Desired,
+    from: &Entity,
+    wanted: Option<&str>,
+    catalogue: &Catalogue,
+) -> Vec<Action> {
+    let Some(held) = catalogue.role_grants.get(from).filter(|_| owns(desired, catalogue, from)) else {
+        return Vec::new();
+    };
+    let surplus = held.iter().filter(|role| Some(role.as_str()) != wanted);
+    surplus.map(|role| Action::RevokeRole { role: role.clone(), from: from.clone() }).collect()
+}
+
+fn unwanted<'a>(desired: &'a Desired, catalogue: &'a Catalogue) -> impl Iterator<Item = &'a Intent> {
+    let wanted = desired.entities();
+    catalogue
+        .open_intents()
+        .iter()
+        .filter(|intent| desired.owner.succeeds(&intent.owner))
+        .filter(move |intent| !wanted.iter().any(|(entity, _)| *entity == intent.entity))
+}
+
+/// Drops what the claims own, users before their roles, and then gives the claims up. A claim that only waits in line is
+/// given up without touching what it waits for.
+pub(super) fn drops(catalogue: &Catalogue, intents: Vec<Intent>) -> Vec<Action> {
+    let heads = |intent: &&Intent| ledger::head(catalogue.open_intents(), &intent.entity) == Some(*intent);
+    let exists = |intent: &&Intent| catalogue.holds(&intent.entity);
+    let owned: Vec<_> = intents.iter().filter(heads).filter(exists).map(|intent| &intent.entity).collect();
+    let users = owned
+        .iter()
+        .filter(|entity| entity.kind == Kind::User)
+        .map(|entity| Action::DropUser(entity.name.clone()));
+    let roles = owned
+        .iter()
+        .filter(|entity| entity.kind == Kind::Role)
+        .map(|entity| Action::DropRole(entity.name.clone()));
+    let mut actions: Vec<_> = users.chain(roles).collect();
+    if !intents.is_empty() {
+        actions.push(Action::CloseIntents(intents));
+    }
+    actions
+}

@@ -1,0 +1,105 @@
+//! Actions as SQL. Pure; every name and value goes through `quote`.
+
+use super::action::Action;
+use super::desired::{Hosts, PasswordHash, User};
+use super::ledger::{State, create_statements, insert_statement};
+use super::right::rights_sql;
+use super::{Entity, Kind};
+use crate::quote::{identifier, literal};
+
+/// Statements of an action, in order. `unknown` is the hash for a user that nobody is to know the password of.
+/// Claims have none here: `apply` draws their nonces.
+pub(super) fn statements(action: &Action, unknown: &PasswordHash) -> Vec<String> {
+    match action {
+        Action::CreateLedger => create_statements(),
+        Action::RecordIntents(_) => Vec::new(),
+        Action::CloseIntents(intents) => vec![insert_statement(intents, State::Closed)],
+        Action::RetainIntents(intents) => vec![insert_statement(intents, State::Retained)],
+        Action::CreateDatabase(name) => vec![format!("CREATE DATABASE {}", identifier(name))],
+        Action::CreateRole(name) => vec![format!("CREATE ROLE {}", identifier(name))],
+        Action::CreateUser(user) => vec![create_user(user, unknown)],
+        Action::AlterUser(user) => vec![alter_user(user)],
+        Action::Grant { to, rights } => vec![format!("GRANT {} TO {}", rights_sql(rights), grantee(to))],
+        Action::ReplaceGrants { of, rights } if rights.is_empty() => {
+            vec![format!("REVOKE ALL ON *.* FROM {}", grantee(of))]
+        }
+        Action::ReplaceGrants { of, rights } => {
+            vec![format!("GRANT {} TO {} WITH REPLACE OPTION", rights_sql(rights), grantee(of))]
+        }
+        Action::GrantRole { role, user } => {
+            vec![format!("GRANT {} TO {}", identifier(role), identifier(user))]
+        }
+        Action::RevokeRole { role, from } => {
+            vec![format!("REVOKE {} FROM {}", identifier(role), grantee(from))]
+        }
+        Action::DropUser(name) => {
+            vec![format!("DROP USER IF EXISTS {}", identifier(name)), kill_queries(name)]
+        }
+        Action::DropRole(name) => vec![format!("DROP ROLE IF EXISTS {}", identifier(name))],
+    }
+}
+
+fn grantee(entity: &Entity) -> String {
+    debug_assert!(entity.kind != Kind::Database, "rights go to roles and users");
+    identifier(&entity.name)
+}
+
+// Default roles stay at ClickHouse's default, ALL: a role granted later is then active without another statement.
+fn create_user(user: &User, unknown: &PasswordHash) -> String {
+    let password = user.password.as_ref().unwrap_or(unknown);
+    format!("CREATE USER {} {} {}", identifier(&user.name), identified(password), hosts(user.hosts))
+}
+
+fn alter_user(user: &User) -> String {
+    let password =
+        user.password.as_ref().map(|password| format!("{} ", identified(password))).unwrap_or_default();
+    format!("ALTER USER {} {password}{} DEFAULT ROLE ALL", identifier(&user.name), hosts(user.hosts))
+}
+
+// Without a salt: the password is 32 random bytes, which no table of hashes can hold.
+fn identified(password: &PasswordHash) -> String {
+    format!("IDENTIFIED WITH sha256_hash BY {}", literal(&password.hex()))
+}
+
+const fn hosts(hosts: Hosts) -> &'static str {
+    match hosts {
+        Hosts::Any => "HOST ANY",
+        Hosts::None => "HOST NONE",
+    }
+}
+
+// A dropped user's running queries go on until they are killed.
+fn kill_queries(user: &str) -> String {
+    format!("KILL QUERY WHERE user = {} SYNC", literal(user))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::right::{Right, Scope};
+    use super::*;
+
+    fn sql(action: &Action) -> Vec<String> {
+        statements(action, &PasswordHash::of("unknown"))
+    }
+
+    #[test]
+    fn rights_are_grouped_by_scope_and_quoted() {
+        let rights = vec![
+            Right::new("SELECT", Scope::Database("a`b".into())),
+            Right::new("INSERT", Scope::Table("shop".into(), "events".into())),
+            Right::new("SELECT", Scope::Column("shop".into(), "events".into(), "uuid".into())),
+            Right::new("SET DEFINER", Scope::Object("shop_definer".into())),
+        ];
+        let grant = Action::Grant { to: Entity::role("r"), rights: rights.clone() };
+        let expected = r"GRANT SELECT ON `a\`b`.*, INSERT, SELECT(`uuid`) ON `shop`.`events`, SET DEFINER ON `shop_definer` TO `r`";
+        assert_eq!(sql(&grant), [expected]);
+        let replace = Action::ReplaceGrants { of: Entity::role("r"), rights };
+        assert_eq!(sql(&replace), [format!("{expected} WITH REPLACE OPTION")]);
+    }
+
+    #[test]
+    fn a_dropped_user_loses_its_queries_too() {
+        let expected = ["DROP USER IF EXISTS `u`", "KILL QUERY WHERE user = 'u' SYNC"];
+        assert_eq!(sql(&Action::DropUser("u".into())), expected);
+    }
+}
