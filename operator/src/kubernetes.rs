@@ -1,1 +1,174 @@
-//! Skeleton.
+//! Calls to the API server that every step shares: field managers, server-side apply, delete, with a deadline each.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::time::Duration;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Client, Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Field manager of the children of a stack.
+pub(crate) const FIELD_MANAGER: &str = "weir-operator";
+/// Time that one call to the API server may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A call to the API server that failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The server answered with an error, or could not be reached.
+    #[error("failed to {act} {kind}/{name}")]
+    Call {
+        /// What was attempted, as a verb.
+        act: &'static str,
+        /// Kind of the object.
+        kind: String,
+        /// Name of the object.
+        name: String,
+        /// The server's answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// No answer came in time.
+    #[error("the API server did not answer in time to {act} {kind}/{name}")]
+    Timeout {
+        /// What was attempted, as a verb.
+        act: &'static str,
+        /// Kind of the object.
+        kind: String,
+        /// Name of the object.
+        name: String,
+    },
+}
+
+impl Error {
+    /// Status code of the server's answer, when there was one.
+    pub(crate) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Call { source, .. } => match &**source {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            Self::Timeout { .. } => None,
+        }
+    }
+
+    /// The server's words about an object that it refused; they name fields, never contents of Secrets.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Call { source, .. } => match &**source {
+                kube::Error::Api(status) if matches!(status.code, 400 | 403 | 409 | 422) => {
+                    Some(format!("{}: {}", status.code, status.reason))
+                }
+                _ => None,
+            },
+            Self::Timeout { .. } => None,
+        }
+    }
+}
+
+async fn call<K, T>(
+    act: &'static str,
+    name: &str,
+    future: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let kind = || K::kind(&()).into_owned();
+    match tokio::time::timeout(CALL_TIMEOUT, future).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => {
+            Err(Error::Call { act, kind: kind(), name: name.into(), source: Box::new(source) })
+        }
+        Err(_elapsed) => Err(Error::Timeout { act, kind: kind(), name: name.into() }),
+    }
+}
+
+/// Kinds that live in a namespace and can be sent and read.
+pub(crate) trait Namespaced:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned
+{
+}
+
+impl<K> Namespaced for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned
+{
+}
+
+/// Applies an object under the operator's field manager; fields that it names are taken from whoever holds them.
+pub(crate) async fn apply<K: Namespaced>(client: &Client, namespace: &str, object: &K) -> Result<K, Error> {
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let name = object.name_any();
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    call::<K, _>("apply", &name, api.patch(&name, &params, &Patch::Apply(object))).await
+}
+
+/// Creates an object; a conflict is the answer `None`, since somebody created it first.
+pub(crate) async fn create<K: Namespaced>(
+    client: &Client,
+    namespace: &str,
+    object: &K,
+) -> Result<Option<K>, Error> {
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let name = object.name_any();
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    match call::<K, _>("create", &name, api.create(&params, object)).await {
+        Ok(created) => Ok(Some(created)),
+        Err(error) if error.code() == Some(409) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Merges a patch into an object.
+pub(crate) async fn merge<K: Namespaced>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    patch: &serde_json::Value,
+) -> Result<K, Error> {
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    call::<K, _>("patch", name, api.patch(name, &params, &Patch::Merge(patch))).await
+}
+
+/// Merges a patch into an object's status.
+pub(crate) async fn merge_status<K: Namespaced>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    patch: &serde_json::Value,
+) -> Result<K, Error> {
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    call::<K, _>("patch the status of", name, api.patch_status(name, &params, &Patch::Merge(patch))).await
+}
+
+/// Reads an object; `None` when there is none.
+pub(crate) async fn fetch<K: Namespaced>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<K>, Error> {
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    call::<K, _>("read", name, api.get_opt(name)).await
+}
+
+/// Deletes the object with this UID, and no other of its name; an absent object is fine.
+pub(crate) async fn delete<K: Namespaced>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+) -> Result<(), Error> {
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let preconditions = Preconditions { uid: Some(uid.into()), ..Preconditions::default() };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    match call::<K, _>("delete", name, api.delete(name, &params)).await {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,125 @@
+//! The migration Job of one image digest.
+
+use k8s_openapi::api::batch::v1::{
+    Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement,
+    PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
+};
+use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec, Volume, VolumeMount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::metadata::{Component, labels, metadata};
+use super::pod::{
+    container_security, default_resources, env, image_pull_secrets, pod_security, secret_folder,
+};
+use crate::controller::stack::{Image, Stack};
+
+/// Exit code of the binary for failures that no retry mends.
+const PERMANENT: i32 = 1;
+/// Longest run, retries included: a mutation of a large table takes hours.
+const DEADLINE_SECONDS: i64 = 6 * 3600;
+
+/// Name of the Job and of the Secret of its user.
+pub(crate) fn name(stack: &Stack, run: &str) -> String {
+    stack.child_name(&format!("migrate-{run}"))
+}
+
+/// Builds the Job. Temporary failures are retried by the Job; permanent ones end it at once.
+pub(crate) fn job(stack: &Stack, image: &Image) -> Job {
+    let run = stack.run(image);
+    Job {
+        metadata: metadata(stack, name(stack, &run), Component::Migration),
+        spec: Some(JobSpec {
+            backoff_limit: Some(6),
+            active_deadline_seconds: Some(DEADLINE_SECONDS),
+            pod_failure_policy: Some(failure_policy()),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels(stack, Component::Migration)),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod(stack, image, &run)),
+            },
+            ..JobSpec::default()
+        }),
+        ..Job::default()
+    }
+}
+
+fn failure_policy() -> PodFailurePolicy {
+    let evicted = PodFailurePolicyOnPodConditionsPattern {
+        type_: "DisruptionTarget".into(),
+        status: Some("True".into()),
+    };
+    let permanent = PodFailurePolicyOnExitCodesRequirement {
+        operator: "In".into(),
+        values: vec![PERMANENT],
+        ..PodFailurePolicyOnExitCodesRequirement::default()
+    };
+    PodFailurePolicy {
+        rules: vec![
+            PodFailurePolicyRule {
+                action: "Ignore".into(),
+                on_pod_conditions: Some(vec![evicted]),
+                ..PodFailurePolicyRule::default()
+            },
+            PodFailurePolicyRule {
+                action: "FailJob".into(),
+                on_exit_codes: Some(permanent),
+                ..PodFailurePolicyRule::default()
+            },
+        ],
+    }
+}
+
+fn pod(stack: &Stack, image: &Image, run: &str) -> PodSpec {
+    let (volumes, mounts) = folders(stack, run);
+    PodSpec {
+        restart_policy: Some("Never".into()),
+        service_account_name: Some(stack.ingest_name()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(pod_security()),
+        image_pull_secrets: image_pull_secrets(stack),
+        node_selector: (!stack.ingest.node_selector.is_empty()).then(|| stack.ingest.node_selector.clone()),
+        tolerations: (!stack.ingest.tolerations.is_empty()).then(|| stack.ingest.tolerations.clone()),
+        priority_class_name: stack.ingest.priority_class_name.clone(),
+        volumes: Some(volumes),
+        containers: vec![Container {
+            name: "migrate".into(),
+            image: Some(image.pinned.clone()),
+            image_pull_policy: Some("IfNotPresent".into()),
+            args: Some(vec!["migrate".into()]),
+            env: Some(environment(stack)),
+            volume_mounts: Some(mounts),
+            resources: Some(default_resources()),
+            security_context: Some(container_security()),
+            termination_message_policy: Some("FallbackToLogsOnError".into()),
+            ..Container::default()
+        }],
+        ..PodSpec::default()
+    }
+}
+
+/// Environment of the migration.
+pub(crate) fn environment(stack: &Stack) -> Vec<EnvVar> {
+    let names = &stack.clickhouse.names;
+    let mut variables = vec![
+        env("LOG_LEVEL", "info"),
+        env("CLICKHOUSE_URL", stack.endpoint_list()),
+        env("CLICKHOUSE_DATABASE", &names.database),
+        env("WEIR_CLICKHOUSE_CREDENTIALS_DIR", "/etc/weir/clickhouse"),
+        env("WEIR_CLICKHOUSE_DEFINER", names.definer()),
+    ];
+    if stack.clickhouse.ca_pem.is_some() {
+        variables.push(env("WEIR_CLICKHOUSE_CA_FILE", "/etc/weir/ca/ca.crt"));
+    }
+    variables
+}
+
+fn folders(stack: &Stack, run: &str) -> (Vec<Volume>, Vec<VolumeMount>) {
+    let mut folders = vec![secret_folder("clickhouse", name(stack, run), "/etc/weir/clickhouse")];
+    if stack.clickhouse.ca_pem.is_some() {
+        folders.push(secret_folder("ca", stack.child_name("ingest-ca"), "/etc/weir/ca"));
+    }
+    folders.into_iter().unzip()
+}
