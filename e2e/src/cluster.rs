@@ -234,27 +234,14 @@ impl Cluster {
 
     async fn wait_ready(&self, part: Part) -> anyhow::Result<()> {
         let probe = self.setup.probe(part);
-        let deadline = Instant::now() + READY_TIMEOUT;
-        while !probe.succeeds() || !self.answers(part).await? {
-            self.check_alive(part)?;
-            if Instant::now() > deadline {
-                return Err(self.failure(part, &format!("is not ready after {} s", READY_TIMEOUT.as_secs())));
-            }
-            tokio::time::sleep(POLL_INTERVAL).await;
+        self.wait_until(part, "did not get ready", async || Ok(probe.succeeds())).await?;
+        if part == Part::ApiServer {
+            // It opens its port before it can answer.
+            let client = self.client().await?;
+            self.wait_until(part, "did not say that it is ready", async || Ok(is_api_ready(&client).await))
+                .await?;
         }
-        // Another process may answer on the port of one that has died.
-        self.check_alive(part)
-    }
-
-    /// Asks the API server itself, which opens its port before it can answer; other parts have said it already.
-    async fn answers(&self, part: Part) -> anyhow::Result<bool> {
-        if part != Part::ApiServer {
-            return Ok(true);
-        }
-        let request = http::Request::get("/readyz").body(Vec::new())?;
-        let asked =
-            tokio::time::timeout(Duration::from_secs(5), self.client().await?.request_text(request)).await;
-        Ok(asked.is_ok_and(|answer| answer.is_ok()))
+        Ok(())
     }
 
     async fn wait_usable(&self) -> anyhow::Result<()> {
@@ -291,7 +278,8 @@ impl Cluster {
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
-        Ok(())
+        // Another process may answer on the port of one that has died.
+        self.check_alive(part)
     }
 
     fn check_alive(&self, part: Part) -> anyhow::Result<()> {
@@ -312,6 +300,12 @@ pub async fn client_config(kubeconfig: &Path) -> anyhow::Result<Config> {
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .context("failed to make a client configuration")
+}
+
+async fn is_api_ready(client: &Client) -> bool {
+    let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else { return false };
+    let asked = tokio::time::timeout(Duration::from_secs(5), client.request_text(request)).await;
+    asked.is_ok_and(|answer| answer.is_ok())
 }
 
 fn is_ready(node: &Node) -> bool {
