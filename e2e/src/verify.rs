@@ -1,10 +1,202 @@
-//! Skeleton of verify.
+//! `cargo verify`: every gate and every test, one closing line of counts.
+//!
+//! The run has two halves, each a process of its own that ends, with all it started, when this one ends:
+//! - the gates, on this machine, where the registries can be reached ([`SECTIONS`] up to the tests);
+//! - the parts on a real API server and cluster, in a [`sandbox`].
+//!
+//! A failed check never stops a later one. Each half leaves its counts in a file, and only the outermost process adds up.
+
+mod charts;
+mod dependencies;
+mod gates;
+mod house;
+mod place;
+mod registry;
+mod scenarios;
+mod server;
+mod tests;
+mod yaml;
+
+use std::{process::ExitCode, time::Instant};
+
+use anyhow::Context;
+
+use self::place::{Place, Tally};
+use crate::{
+    report::{Report, announce},
+    sandbox::{self, Sandbox},
+    tool,
+};
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Run only this section; can be given more than once.
+    #[arg(long, value_name = "NAME", value_parser = SECTIONS.map(|section| section.name))]
+    only: Vec<String>,
+    /// Print the sections in their order and run nothing.
+    #[arg(long)]
+    list: bool,
+    /// Be the half that runs outside of the sandbox.
+    #[arg(long, hide = true)]
+    gates: bool,
+}
+
+/// A group of checks that are asked for together.
+struct Section {
+    name: &'static str,
+    about: &'static str,
+    run: Run,
+}
+
+/// Where the checks of a section run.
+enum Run {
+    Here(fn(&Place, &mut Report) -> anyhow::Result<()>),
+    InSandbox(fn(&Place, &Sandbox, &mut Report) -> anyhow::Result<()>),
+}
+
+/// Cheap ones first.
+const SECTIONS: [Section; 12] = [
+    Section {
+        name: "machine",
+        about: "the machine has what everything needs",
+        run: Run::Here(gates::machine),
+    },
+    Section { name: "format", about: "code is formatted", run: Run::Here(gates::format) },
+    Section { name: "house", about: "the rules that can be read off the files", run: Run::Here(house::run) },
+    Section { name: "tree", about: "who depends on whom", run: Run::Here(dependencies::tree) },
+    Section { name: "lint", about: "clippy without a warning", run: Run::Here(gates::lint) },
+    Section { name: "docs", about: "documentation without a warning", run: Run::Here(gates::docs) },
+    Section { name: "alone", about: "each crate compiles alone", run: Run::Here(gates::alone) },
+    Section { name: "charts", about: "the charts, with real Helm", run: Run::Here(charts::run) },
+    Section { name: "deny", about: "licences, bans and sources", run: Run::Here(dependencies::deny) },
+    Section { name: "tests", about: "every test of the workspace", run: Run::Here(tests::run) },
+    Section { name: "api", about: "what a real API server says", run: Run::InSandbox(server::run) },
+    Section { name: "scenarios", about: "user stories on the cluster", run: Run::InSandbox(scenarios::run) },
+];
 
 /// Runs the command.
-pub fn run(_args: Args) -> anyhow::Result<std::process::ExitCode> {
-    Ok(std::process::ExitCode::SUCCESS)
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if args.list {
+        SECTIONS.iter().for_each(|section| announce(&format!("{:<10} {}", section.name, section.about)));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let place = Place::enter()?;
+    if args.gates {
+        return gates_half(&args, &place);
+    }
+    let (started, mut report) = (Instant::now(), Report::default());
+    let mut outermost = false;
+    let ended = if chosen(&args).any(|section| matches!(section.run, Run::InSandbox(_))) {
+        sandbox::run(
+            &sandbox::Options::default(),
+            || {
+                outermost = true;
+                outside(&args, &place, &mut report);
+                install_everything()
+            },
+            |sandbox| sandbox_half(&args, &place, sandbox),
+        )
+    } else {
+        outermost = true;
+        outside(&args, &place, &mut report);
+        Ok(ExitCode::SUCCESS)
+    };
+    if !outermost {
+        // This is one of the processes of the sandbox, or its very start failed.
+        return ended;
+    }
+    if let Err(error) = ended {
+        report.check("the sandbox could be used", || Err::<String, _>(error));
+    }
+    add_up(&args, &place, false, &mut report);
+    announce(&format!("verify took {:.0} s", started.elapsed().as_secs_f64()));
+    place.leave();
+    Ok(if report.close() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn chosen(args: &Args) -> impl Iterator<Item = &'static Section> {
+    SECTIONS
+        .iter()
+        .filter(|section| args.only.is_empty() || args.only.iter().any(|only| only == section.name))
+}
+
+/// Starts the first half and adds its counts.
+fn outside(args: &Args, place: &Place, report: &mut Report) {
+    if chosen(args).any(|section| matches!(section.run, Run::Here(_))) {
+        let ended = place.spawn_gates(&args.only);
+        if let Err(error) = ended {
+            report.check("the gates could be run", || Err::<String, _>(error));
+        }
+        add_up(args, place, true, report);
+    }
+}
+
+fn gates_half(args: &Args, place: &Place) -> anyhow::Result<ExitCode> {
+    let whole = args.only.is_empty();
+    // What is slow to install is installed while the first gates run; who needs it waits for it.
+    let background = whole.then(|| std::thread::spawn(install_everything));
+    for section in chosen(args) {
+        if let Run::Here(check) = &section.run {
+            run_section(section.name, place, |report| check(place, report))?;
+        }
+    }
+    if let Some(background) = background {
+        // Whoever needs a tool asks for it again, and tells why it could not be had.
+        drop(background.join());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Installs what the sections need, the sandbox included, where nothing can be fetched.
+fn install_everything() -> anyhow::Result<()> {
+    tool::debian_packages(tool::CLUSTER_PACKAGES)?;
+    tool::clickhouse_engine()?;
+    tool::helm()?;
+    tool::cargo_deny()?;
+    tool::cluster_binary()?;
+    Ok(())
+}
+
+fn sandbox_half(args: &Args, place: &Place, sandbox: &Sandbox) -> anyhow::Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for section in chosen(args) {
+        if let Run::InSandbox(check) = &section.run {
+            let held = run_section(section.name, place, |report| check(place, sandbox, report))?;
+            if !held {
+                // Keeps the folder of the run, with its logs.
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// Runs one section, leaves its counts, and returns whether every check held.
+fn run_section(
+    name: &str,
+    place: &Place,
+    check: impl FnOnce(&mut Report) -> anyhow::Result<()>,
+) -> anyhow::Result<bool> {
+    announce(&format!("── {name}"));
+    let mut report = Report::default();
+    if let Err(error) = check(&mut report) {
+        report.check(&format!("{name}: could be checked"), || Err::<String, _>(error));
+    }
+    place
+        .leave_tally(name, &Tally::from(report.counts()))
+        .with_context(|| format!("failed to count {name}"))?;
+    Ok(report.counts().failed == 0)
+}
+
+/// Adds what the sections of one half left; one that left nothing did not end.
+fn add_up(args: &Args, place: &Place, here: bool, report: &mut Report) {
+    for section in chosen(args).filter(|section| matches!(section.run, Run::Here(_)) == here) {
+        match place.take_tally(section.name) {
+            Ok(tally) => report.add(section.name, tally.into()),
+            Err(error) => {
+                report.check(&format!("{} came to its end", section.name), || Err::<String, _>(error));
+            }
+        }
+    }
 }
