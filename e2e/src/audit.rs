@@ -31,6 +31,11 @@ struct Object {
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(usize);
 
+impl Mark {
+    /// The beginning of the log.
+    pub const START: Self = Self(0);
+}
+
 /// Marks the end of the log as it is now.
 pub fn mark(log: &Path) -> anyhow::Result<Mark> {
     Ok(Mark(read(log)?.lines().count()))

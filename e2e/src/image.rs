@@ -7,5 +7,5 @@ mod build;
 
 pub use self::{
     binary::{Binaries, build_binaries},
-    build::{Built, Image, Pushed, build, build_and_push},
+    build::{Built, Image, Pushed, build, build_and_push, push_built},
 };

@@ -5,17 +5,24 @@
 //! - [`cluster`] is a real Kubernetes, with a registry, inside the sandbox.
 //! - [`clickhouse`] is the development server around the real ClickHouse engine.
 //! - [`image`] builds the container images and pushes them.
+//! - [`target`] installs Weir, [`stage`] is all of it brought up, and [`scenario`] the stories told on it.
 //! - [`verify`] runs every gate and test, and [`report`] counts them.
 
 pub mod audit;
 pub mod clickhouse;
 pub mod cluster;
+pub mod demo;
 pub mod image;
 pub mod kstatus;
 pub mod load;
+pub mod query;
 pub mod report;
 pub mod sandbox;
+pub mod scenario;
+pub mod soak;
 pub mod stack;
+pub mod stage;
+pub mod target;
 pub mod timeline;
 pub mod tool;
 pub mod verify;

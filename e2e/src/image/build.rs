@@ -51,6 +51,14 @@ impl Image {
         Self::named("weir-operator", "operator", binary)
     }
 
+    /// Returns the same image labelled as another version, which gives it another digest.
+    #[must_use]
+    pub fn with_version(mut self, version: &str) -> Self {
+        self.arguments.retain(|(name, _)| *name != "VERSION");
+        self.arguments.push(("VERSION", version.to_owned()));
+        self
+    }
+
     /// Returns the name of the image's repository.
     pub fn name(&self) -> &str {
         self.name
@@ -117,16 +125,21 @@ pub fn build_and_push(
     registry: &RegistryAccess,
     folder: &Path,
 ) -> anyhow::Result<Pushed> {
-    let built = build(image, folder)?;
-    let source = format!("oci:{}:{}", built.layout.display(), image.name);
-    let digest = registry::push(registry, folder, &source, &format!("{}:{tag}", image.name))?;
-    anyhow::ensure!(
-        digest == built.digest,
-        "{} was built as {} and pushed as {digest}",
-        image.name,
-        built.digest
-    );
-    let repository = format!("{}/{}", registry.host, image.name);
+    push_built(&build(image, folder)?, image.name, tag, registry, folder)
+}
+
+/// Pushes a built image as `<host>/<name>:<tag>`.
+pub fn push_built(
+    built: &Built,
+    name: &str,
+    tag: &str,
+    registry: &RegistryAccess,
+    folder: &Path,
+) -> anyhow::Result<Pushed> {
+    let source = format!("oci:{}:{name}", built.layout.display());
+    let digest = registry::push(registry, folder, &source, &format!("{name}:{tag}"))?;
+    anyhow::ensure!(digest == built.digest, "{name} was built as {} and pushed as {digest}", built.digest);
+    let repository = format!("{}/{name}", registry.host);
     Ok(Pushed {
         tag_reference: format!("{repository}:{tag}"),
         digest_reference: format!("{repository}@{digest}"),

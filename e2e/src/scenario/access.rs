@@ -1,0 +1,100 @@
+//! Every user may do what its role says and nothing else, and was proven before it was published.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+
+use super::Plan;
+use crate::{stack::Stack, stage::Stage};
+
+/// Code with which ClickHouse refuses a missing right.
+const NOT_ENOUGH_PRIVILEGES: &str = "497";
+
+pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
+    stage.kubectl(&["apply", "--server-side", "-f", &stage.example("02-readers-and-limits.yaml")?])?;
+    let store = Stack::new(&stage.client, crate::stage::TEAM, "store");
+    let ready = store.wait_current(Duration::from_secs(60)).await?;
+    let shop_database = database(&stage.shop()).await?;
+    let ingest = store.secret("store-ingest-clickhouse").await?;
+    let reader = store.secret("store-user-grafana").await?;
+    let login = |secret: &std::collections::BTreeMap<String, String>| {
+        (secret["username"].clone(), secret["password"].clone())
+    };
+    let mut seen = refusals(stage, "ingest", &login(&ingest), &ingest_refusals(&shop_database)).await?;
+    seen += &refusals(stage, "reader", &login(&reader), &reader_refusals(&shop_database)).await?;
+    let (user, password) = login(&reader);
+    let rows = stage.query_as(&user, &password, "SELECT count() FROM store_analytics.events").await;
+    rows.context("the reader cannot read its own database")?;
+    let proven = ready.status.unwrap_or_default().users;
+    ensure!(
+        proven.iter().any(|reader| reader.name == "grafana" && reader.proven_at.is_some()),
+        "status.users does not say when the login was proven: {proven:?}"
+    );
+    check_proof_came_first(stage, &user).await?;
+    Ok(format!("reader reads its database; refused with 497:\n{seen}"))
+}
+
+async fn database(stack: &Stack) -> anyhow::Result<String> {
+    stack.get().await?.status.and_then(|status| status.database).context("status.database is empty")
+}
+
+fn ingest_refusals(other: &str) -> Vec<String> {
+    vec![
+        "SELECT count() FROM store_analytics.events".into(),
+        "CREATE TABLE store_analytics.mine (a Int8) ENGINE = Memory".into(),
+        "ALTER TABLE store_analytics.events_raw DELETE WHERE 1".into(),
+        "DROP DATABASE store_analytics".into(),
+        format!("SELECT count() FROM {other}.events"),
+        format!("INSERT INTO {other}.events_raw (event) VALUES ('x')"),
+        "CREATE USER mallory IDENTIFIED WITH sha256_password BY 'x'".into(),
+    ]
+}
+
+fn reader_refusals(other: &str) -> Vec<String> {
+    vec![
+        format!("SELECT count() FROM {other}.events"),
+        "INSERT INTO store_analytics.events_raw (event) VALUES ('x')".into(),
+        "ALTER TABLE store_analytics.events_raw DELETE WHERE 1".into(),
+        "DROP TABLE store_analytics.events_raw".into(),
+        "GRANT SELECT ON *.* TO default".into(),
+    ]
+}
+
+/// Runs each statement as the user and expects it to be refused for a missing right.
+async fn refusals(
+    stage: &Stage,
+    who: &str,
+    (user, password): &(String, String),
+    statements: &[String],
+) -> anyhow::Result<String> {
+    let mut seen = String::new();
+    for statement in statements {
+        match stage.query_as(user, password, statement).await {
+            Ok(_) => anyhow::bail!("{who} may run `{statement}`"),
+            Err(error) => {
+                let text = format!("{error:#}");
+                ensure!(
+                    text.contains(NOT_ENOUGH_PRIVILEGES),
+                    "{who} is refused `{statement}` otherwise: {text}"
+                );
+                seen.push_str(&format!("      {who}: {statement}\n"));
+            }
+        }
+    }
+    Ok(seen)
+}
+
+/// Compares ClickHouse's session log with the moment the Secret appeared.
+async fn check_proof_came_first(stage: &Stage, user: &str) -> anyhow::Result<()> {
+    stage.query("SYSTEM FLUSH LOGS").await?;
+    let sql = format!(
+        "SELECT toUnixTimestamp(min(event_time)) FROM system.session_log WHERE user = '{user}' AND type = 'LoginSuccess'"
+    );
+    let login: i64 = stage.query(&sql).await?.trim().parse().context("the session log shows no login")?;
+    let published = stage.created_at("secret", "store-user-grafana")?;
+    ensure!(
+        login > 0 && login <= published,
+        "{user} first logged in at {login}, after its Secret was published at {published}"
+    );
+    Ok(())
+}

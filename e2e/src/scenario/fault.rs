@@ -1,0 +1,198 @@
+//! Each fault has its condition, its reason and a message that names the fix; old pods keep serving.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+use weir_crds::{AnalyticsStack, ConditionType, Reason};
+
+use super::Plan;
+use crate::{
+    kstatus::Judgement,
+    stack::{Stack, judgement, summary},
+    stage::{Stage, TEAM},
+};
+
+/// What a fault has to look like.
+struct Expected {
+    name: &'static str,
+    condition: ConditionType,
+    reason: Reason,
+    /// Words of the message, which name the object and the fix.
+    words: &'static [&'static str],
+    judgement: Judgement,
+}
+
+const SEEN: Duration = Duration::from_secs(40);
+
+pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
+    let stack = stage.make_stack("faulty").await?;
+    let good = stack.wait_current(Duration::from_secs(60)).await?;
+    let mut seen = String::new();
+    seen += &invalid_at_the_door(stage)?;
+    seen += &by_patch(&stack, &good, unknown_tag()).await?;
+    seen += &by_patch(&stack, &good, unreachable()).await?;
+    seen += &by_patch(&stack, &good, link_local()).await?;
+    seen += &wrong_password(stage, &stack).await?;
+    seen += &missing_secret(stage, &stack).await?;
+    seen += &failing_migration(stage, &stack, &good).await?;
+    stack.delete(Duration::from_secs(60)).await?;
+    Ok(format!("each seen, served through, and recovered from:\n{seen}"))
+}
+
+fn unknown_tag() -> (Value, Expected) {
+    let patch = json!({ "spec": { "ingest": { "image": { "reference": "registry.test:5000/weir-ingest:no-such-tag" } } } });
+    let expected = Expected {
+        name: "unknown tag",
+        condition: ConditionType::ImageResolved,
+        reason: Reason::ImageNotFound,
+        words: &["no-such-tag", "spec.ingest.image.reference"],
+        judgement: Judgement::Failed,
+    };
+    (patch, expected)
+}
+
+fn unreachable() -> (Value, Expected) {
+    let patch = json!({ "spec": { "clickhouse": { "endpoints": ["https://clickhouse.test:9"] } } });
+    let expected = Expected {
+        name: "ClickHouse unreachable",
+        condition: ConditionType::DependenciesReady,
+        reason: Reason::ClickhouseUnreachable,
+        words: &["clickhouse.test:9", "spec.clickhouse.endpoints"],
+        judgement: Judgement::InProgress,
+    };
+    (patch, expected)
+}
+
+fn link_local() -> (Value, Expected) {
+    let patch = json!({ "spec": { "clickhouse": { "endpoints": ["http://169.254.169.254:8123"] } } });
+    let expected = Expected {
+        name: "invalid spec (link-local endpoint)",
+        condition: ConditionType::SpecValid,
+        reason: Reason::InvalidSpec,
+        words: &["169.254.169.254", "spec.clickhouse.endpoints"],
+        judgement: Judgement::Failed,
+    };
+    (patch, expected)
+}
+
+/// The API server itself refuses what the schema can know.
+fn invalid_at_the_door(stage: &Stage) -> anyhow::Result<String> {
+    let patch = r#"{"spec":{"clickhouse":{"endpoints":["clickhouse:8123"]}}}"#;
+    let refused = stage.kubectl(&["patch", "astack", "faulty", "-n", TEAM, "--type=merge", "-p", patch]);
+    let error = match refused {
+        Ok(_) => anyhow::bail!("the API server took an endpoint without a scheme"),
+        Err(error) => format!("{error:#}"),
+    };
+    ensure!(
+        error.contains("spec.clickhouse.endpoints: each must be http:// or https://"),
+        "refused otherwise: {error}"
+    );
+    Ok("      invalid spec (schema): refused by the API server with the field and the form it needs\n".into())
+}
+
+/// Breaks the spec, expects the fault to be seen and served through, mends the spec and expects recovery.
+async fn by_patch(stack: &Stack, good: &AnalyticsStack, fault: (Value, Expected)) -> anyhow::Result<String> {
+    let (patch, expected) = fault;
+    stack.patch(patch).await?;
+    let line = see(stack, &expected).await;
+    stack.patch(json!({ "spec": good.spec })).await?;
+    let line = line?;
+    stack.wait_current(Duration::from_secs(90)).await.with_context(|| format!("after {}", expected.name))?;
+    Ok(line)
+}
+
+async fn see(stack: &Stack, expected: &Expected) -> anyhow::Result<String> {
+    let seen = stack
+        .wait_condition((expected.condition, "False", expected.reason), SEEN)
+        .await
+        .with_context(|| expected.name.to_owned())?;
+    let status = seen.status.clone().unwrap_or_default();
+    let find = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind);
+    let message =
+        find(expected.condition.as_str()).map(|condition| condition.message.clone()).unwrap_or_default();
+    let hints: Vec<String> =
+        status.blocked_by.iter().map(|wait| format!("{}: {}", wait.object, wait.hint)).collect();
+    let text = format!("{message} {}", hints.join(" "));
+    for word in expected.words {
+        ensure!(text.contains(word), "{}: the message does not name `{word}`: {text}", expected.name);
+    }
+    ensure!(!status.blocked_by.is_empty(), "{}: status.blockedBy is empty", expected.name);
+    ensure!(
+        judgement(&seen) == expected.judgement,
+        "{}: judged {:?}: {}",
+        expected.name,
+        judgement(&seen),
+        summary(&seen)
+    );
+    super::sdk::send_one(stack, "through-fault")
+        .await
+        .with_context(|| format!("{}: old pods do not serve", expected.name))?;
+    Ok(format!(
+        "      {}: {}=False {}: {message}\n",
+        expected.name,
+        expected.condition.as_str(),
+        expected.reason.as_str()
+    ))
+}
+
+async fn wrong_password(stage: &Stage, stack: &Stack) -> anyhow::Result<String> {
+    let expected = Expected {
+        name: "wrong admin password",
+        condition: ConditionType::DependenciesReady,
+        reason: Reason::ClickhouseAuthenticationFailed,
+        words: &["clickhouse-admin", "password"],
+        judgement: Judgement::Failed,
+    };
+    stage.write_admin_secret("not the password")?;
+    let line = see(stack, &expected).await;
+    stage.write_admin_secret(stage.admin_password())?;
+    let line = line?;
+    stack.wait_current(Duration::from_secs(60)).await.context("after the right password was back")?;
+    Ok(line)
+}
+
+async fn missing_secret(stage: &Stage, stack: &Stack) -> anyhow::Result<String> {
+    let expected = Expected {
+        name: "missing Secret",
+        condition: ConditionType::DependenciesReady,
+        reason: Reason::SecretNotFound,
+        words: &["clickhouse-admin"],
+        judgement: Judgement::InProgress,
+    };
+    stage.kubectl(&["delete", "secret", "clickhouse-admin", "-n", TEAM])?;
+    let line = see(stack, &expected).await;
+    stage.write_admin_secret(stage.admin_password())?;
+    let line = line?;
+    stack.wait_current(Duration::from_secs(60)).await.context("after the Secret was back")?;
+    Ok(line)
+}
+
+/// Edits the recorded history, so that the migrations of the next image refuse to run.
+async fn failing_migration(stage: &Stage, stack: &Stack, good: &AnalyticsStack) -> anyhow::Result<String> {
+    let expected = Expected {
+        name: "failing migration",
+        condition: ConditionType::SchemaReady,
+        reason: Reason::MigrationFailed,
+        words: &["checksum"],
+        judgement: Judgement::Failed,
+    };
+    let ledger = format!("weir_{TEAM}__{}.schema_migrations", stack.name);
+    stage.query(&format!("CREATE TABLE {ledger}_saved AS {ledger}")).await?;
+    stage.query(&format!("INSERT INTO {ledger}_saved SELECT * FROM {ledger}")).await?;
+    stage
+        .query(&format!(
+            "ALTER TABLE {ledger} UPDATE checksum = 'edited' WHERE 1 SETTINGS mutations_sync = 2"
+        ))
+        .await?;
+    let next = format!("{}@{}", stage.images.next.repository, stage.images.next.digest);
+    stack.patch(json!({ "spec": { "ingest": { "image": { "reference": next } } } })).await?;
+    let line = see(stack, &expected).await;
+    stage.query(&format!("TRUNCATE TABLE {ledger}")).await?;
+    stage.query(&format!("INSERT INTO {ledger} SELECT * FROM {ledger}_saved")).await?;
+    stage.query(&format!("DROP TABLE {ledger}_saved")).await?;
+    stack.patch(json!({ "spec": good.spec })).await?;
+    let line = line?;
+    stack.wait_current(Duration::from_secs(90)).await.context("after the first image was asked for again")?;
+    Ok(line)
+}

@@ -1,0 +1,95 @@
+//! kill -9 at random moments, of the operator while it creates, and of ingest pods under load.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use rand::RngExt as _;
+
+use super::{Plan, normal_form};
+use crate::{
+    stack::Stack,
+    stage::{OperatorProcess, Stage},
+};
+
+pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
+    let operator = operator_kills(stage, plan).await?;
+    let ingest = ingest_kills(stage, plan).await?;
+    Ok(format!("{operator}; {ingest}"))
+}
+
+/// Creates stacks while the operator is killed, and compares each with one that was left in peace.
+async fn operator_kills(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
+    let mut random = plan.random();
+    let mut operator = OperatorProcess::replace_deployment(stage).await?;
+    let peaceful = stage.make_stack("calm").await?;
+    let started = Instant::now();
+    peaceful.wait_current(Duration::from_secs(60)).await?;
+    let usual = started.elapsed();
+    let expected = normal_form::render(stage, &peaceful).await?;
+    let rounds = plan.pick(3, 20);
+    let mut moments = Vec::new();
+    for round in 0..rounds {
+        let stack = stage.make_stack(&format!("kill{round}")).await?;
+        // Two kills a round, anywhere on the way there.
+        for _ in 0..2 {
+            let moment = usual.mul_f64(random.random_range(0.0..1.0) / 2.0);
+            tokio::time::sleep(moment).await;
+            operator = operator.kill_and_restart(stage).await?;
+            moments.push(format!("{:.2}", moment.as_secs_f64()));
+        }
+        check_end_state(stage, &stack, &expected)
+            .await
+            .with_context(|| format!("round {round}, kills after {moments:?} s"))?;
+        stack.delete(Duration::from_secs(60)).await?;
+    }
+    peaceful.delete(Duration::from_secs(60)).await?;
+    operator.restore_deployment(stage).await?;
+    Ok(format!("{} kills of the operator in {rounds} creations, same end state each time", moments.len()))
+}
+
+async fn check_end_state(stage: &Stage, stack: &Stack, expected: &str) -> anyhow::Result<()> {
+    stack.wait_current(Duration::from_secs(90)).await?;
+    let found = normal_form::render(stage, stack).await?;
+    if found == expected {
+        return Ok(());
+    }
+    let difference =
+        similar::TextDiff::from_lines(expected, &found).unified_diff().context_radius(0).to_string();
+    anyhow::bail!("the end state differs from an undisturbed one:\n{difference}")
+}
+
+/// Kills ingest processes under load; what was acknowledged must be there, once.
+async fn ingest_kills(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
+    let stack = stage.shop();
+    stack.wait_current(Duration::from_secs(90)).await?;
+    let mut random = plan.random();
+    let event = format!("killed {:08x}", rand::random::<u32>());
+    let load = super::sdk::load_on(&stack, &event, 8).await?.start();
+    load.wait_for(100, Duration::from_secs(10)).await?;
+    let kills = plan.pick(3, 20);
+    for _ in 0..kills {
+        tokio::time::sleep(Duration::from_millis(random.random_range(200..3000))).await;
+        stage.kill_one("weir-ingest").await?;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let outcome = load.stop().await;
+    let rows = stage.count_events(&stack, &event).await?;
+    let doubled = stage.count_doubled(&stack, &event).await?;
+    let unanswered = outcome.refused * 10;
+    ensure!(doubled == 0, "{doubled} events are there more than once for readers");
+    ensure!(
+        rows >= outcome.acknowledged,
+        "{} events were acknowledged, only {rows} rows are there",
+        outcome.acknowledged
+    );
+    ensure!(
+        rows <= outcome.acknowledged + unanswered,
+        "{rows} rows are more than {} acknowledged and {unanswered} unanswered events",
+        outcome.acknowledged
+    );
+    stack.wait_current(Duration::from_secs(120)).await?;
+    Ok(format!(
+        "{kills} kills of ingest under load: {} events acknowledged, {rows} rows ({unanswered} never answered), 0 doubled",
+        outcome.acknowledged
+    ))
+}

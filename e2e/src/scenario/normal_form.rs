@@ -1,0 +1,76 @@
+//! The end state of a stack with everything taken out that may differ between two runs.
+
+use anyhow::Context as _;
+use kube::{
+    Api,
+    api::{DynamicObject, ListParams},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    stack::Stack,
+    stage::{Stage, TEAM},
+};
+
+const KINDS: [(&str, &str); 7] = [
+    ("", "Secret"),
+    ("", "ServiceAccount"),
+    ("", "Service"),
+    ("apps", "Deployment"),
+    ("batch", "Job"),
+    ("policy", "PodDisruptionBudget"),
+    ("networking.k8s.io", "NetworkPolicy"),
+];
+
+/// Renders what a stack has become, in Kubernetes and in ClickHouse, as comparable text.
+pub(super) async fn render(stage: &Stage, stack: &Stack) -> anyhow::Result<String> {
+    let uid = stack.get().await?.metadata.uid.context("a stack has a UID")?;
+    let mut lines = Vec::new();
+    for (group, kind) in KINDS {
+        let api: Api<DynamicObject> = stage.dynamic(group, kind).await?;
+        for child in api.list(&ListParams::default()).await?.items {
+            if child.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid) {
+                lines.push(without_run(&child, kind));
+            }
+        }
+    }
+    let prefix = format!("weir_{TEAM}__{}", stack.name);
+    let access = format!(
+        "SELECT concat('user ', name) FROM system.users WHERE startsWith(name, '{prefix}') \
+         UNION ALL SELECT concat('role ', name) FROM system.roles WHERE startsWith(name, '{prefix}') \
+         UNION ALL SELECT concat('grant ', toString(ifNull(user_name, role_name)), ' ', toString(access_type), ' ', ifNull(database, ''), ' ', ifNull(table, '')) \
+           FROM system.grants WHERE startsWith(ifNull(user_name, role_name), '{prefix}') \
+         UNION ALL SELECT concat('member ', ifNull(user_name, ''), ' ', granted_role_name) FROM system.role_grants WHERE startsWith(granted_role_name, '{prefix}')"
+    );
+    lines.extend(stage.query(&access).await?.lines().map(str::to_owned));
+    lines.sort();
+    Ok(lines.join("\n").replace(&stack.name, "STACK").replace(&uid, "UID"))
+}
+
+/// Kind, name and shape of an object: the names of a Secret's keys, the spec of everything else.
+fn without_run(object: &DynamicObject, kind: &str) -> String {
+    let name = object.metadata.name.clone().unwrap_or_default();
+    let mut shape = match kind {
+        "Secret" => {
+            json!(object.data["data"].as_object().map(|data| data.keys().cloned().collect::<Vec<_>>()))
+        }
+        _ => object.data["spec"].clone(),
+    };
+    for field in ["clusterIP", "clusterIPs", "selector", "template"] {
+        // A Job's selector and labels, and a Service's addresses, are made up by the API server.
+        if let (Some(spec), true) =
+            (shape.as_object_mut(), kind != "Deployment" || field.starts_with("cluster"))
+        {
+            spec.remove(field);
+        }
+    }
+    format!("{kind} {} {}", short_hash_removed(&name), Value::to_string(&shape))
+}
+
+/// Replaces the hash at the end of a migration Job's or its Secret's name, which differs with the stack's UID.
+fn short_hash_removed(name: &str) -> String {
+    match name.rsplit_once("-migrate-") {
+        Some((front, _)) => format!("{front}-migrate-HASH"),
+        None => name.to_owned(),
+    }
+}

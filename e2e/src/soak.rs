@@ -1,0 +1,52 @@
+//! `cargo soak -- NAME`: the stories at the counts and durations that the design promises.
+
+use std::process::ExitCode;
+
+use anyhow::ensure;
+
+use crate::{
+    report::{Report, announce},
+    sandbox::{self, Options},
+    scenario::{self, Effort, Plan, SCENARIOS},
+    stage::{Prepared, Stage},
+};
+
+/// Arguments of `soak`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Stories to run; none runs all of them.
+    names: Vec<String>,
+    /// Seed of every random choice. Default: a fresh one, which is printed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run the short form that `cargo verify` runs.
+    #[arg(long)]
+    sample: bool,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    for name in &args.names {
+        let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        ensure!(
+            known.contains(&name.as_str()),
+            "no story is named `{name}`; there are: {}",
+            known.join(", ")
+        );
+    }
+    let effort = if args.sample { Effort::Sample } else { Effort::Full };
+    let plan = Plan { effort, seed: args.seed.unwrap_or_else(scenario::fresh_seed) };
+    let prepare = || Prepared::prepare().map(drop);
+    sandbox::run(&Options::default(), prepare, |sandbox| {
+        let mut report = Report::default();
+        // Found again in the caches that the preparation filled.
+        let prepared = Prepared::prepare()?;
+        tokio::runtime::Runtime::new()?.block_on(async {
+            let stage = Stage::start(sandbox, prepared).await?;
+            scenario::run(&stage, plan, &args.names, &mut report).await;
+            anyhow::Ok(())
+        })?;
+        announce("");
+        Ok(if report.close() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}

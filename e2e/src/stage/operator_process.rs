@@ -1,0 +1,87 @@
+//! The operator as a process beside the cluster, under the rights of its own ServiceAccount.
+//!
+//! A container that is killed again and again waits longer and longer for its restart; a process does not.
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::Context as _;
+
+use super::{DRIFT_SECONDS, Stage};
+use crate::target::{RELEASE, SYSTEM};
+
+/// A running operator; ends with the value.
+#[derive(Debug)]
+pub struct OperatorProcess {
+    child: Child,
+    kubeconfig: PathBuf,
+}
+
+impl OperatorProcess {
+    /// Scales the Deployment to nothing and runs the same binary instead.
+    pub async fn replace_deployment(stage: &Stage) -> anyhow::Result<Self> {
+        scale(stage, 0)?;
+        let kubeconfig = stage.cluster.kubeconfig_for_service_account(SYSTEM, RELEASE).await?;
+        Ok(Self { child: spawn(stage, &kubeconfig)?, kubeconfig })
+    }
+
+    /// Ends the process with SIGKILL and starts a new one at once.
+    pub async fn kill_and_restart(mut self, stage: &Stage) -> anyhow::Result<Self> {
+        self.child.kill().context("failed to kill the operator")?;
+        self.child.wait().context("failed to wait for the killed operator")?;
+        let kubeconfig = self.kubeconfig.clone();
+        Ok(Self { child: spawn(stage, &kubeconfig)?, kubeconfig })
+    }
+
+    /// Ends the process and lets the Deployment run again.
+    pub async fn restore_deployment(mut self, stage: &Stage) -> anyhow::Result<()> {
+        self.child.kill().context("failed to end the operator")?;
+        self.child.wait().context("failed to wait for the operator")?;
+        scale(stage, 1)?;
+        stage.kubectl(&["rollout", "status", "deployment", RELEASE, "-n", SYSTEM, "--timeout=60s"]).map(drop)
+    }
+}
+
+impl Drop for OperatorProcess {
+    fn drop(&mut self) {
+        // Fails when the process has ended already, which is what is wanted.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn scale(stage: &Stage, replicas: u32) -> anyhow::Result<()> {
+    stage.kubectl(&["scale", "deployment", RELEASE, "-n", SYSTEM, &format!("--replicas={replicas}")])?;
+    if replicas == 0 {
+        let selector = "app.kubernetes.io/name=weir-operator";
+        stage.kubectl(&["wait", "pod", "-n", SYSTEM, "-l", selector, "--for=delete", "--timeout=60s"])?;
+    }
+    Ok(())
+}
+
+fn spawn(stage: &Stage, kubeconfig: &PathBuf) -> anyhow::Result<Child> {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(stage.cluster.logs().join("operator-process.log"))
+        .context("failed to open the operator's log")?;
+    let mut command = Command::new(&stage.prepared.binaries.operator);
+    command
+        .env_clear()
+        .env("KUBECONFIG", kubeconfig)
+        // The name that the Lease knows: a restarted container of one pod keeps it as well.
+        .env("POD_NAME", "weir-process")
+        .env("WEIR_LEASE_NAMESPACE", SYSTEM)
+        .env("WEIR_LEASE_NAME", RELEASE)
+        .env("WEIR_ALLOW_INLINE_CLICKHOUSE", "true")
+        .env("WEIR_DRIFT_SECONDS", DRIFT_SECONDS.to_string())
+        .env("WEIR_ADMIN_HOST", "127.0.0.1");
+    if let Some((_, file)) = &stage.target.registry.ca {
+        command.env("WEIR_REGISTRY_CA_FILE", file);
+    }
+    let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
+    child.context("failed to start the operator")
+}
