@@ -67,6 +67,8 @@ pub struct IngestSpec {
 /// Image of the ingest service.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.updatePolicy != 'Never' || self.reference.contains('@sha256:')")
+    .message("spec.ingest.image.updatePolicy: Never needs a digest in reference, such as registry.example.com/weir-ingest@sha256:...").field_path(".updatePolicy"))]
 pub struct ImageSpec {
     /// Repository with a tag or a digest. Example: `registry.example.com/weir-ingest:0.1.0`.
     #[schemars(length(min = 1, max = 512))]
