@@ -1,10 +1,43 @@
-//! Skeleton of clickhouse.
+//! The ClickHouse development server: the real engine as a child process, and a proxy in front of it that keeps users.
+//!
+//! ```text
+//! client ─http/https─► listen ─► proxy ─gate─► engine (child process, restarted by the supervisor)
+//!                                  │ 514/495 = "I have nowhere to keep this"          ▲
+//!                                  └──────────► access ─► book ─► users.xml ──────────┘
+//! ```
+//! The engine judges syntax, rights, logins, grants and settings. Only the storage of users and roles is ours: a change
+//! is recorded, and becomes true with a restart that no client notices. Statements that cannot be kept are refused
+//! (code 48), never accepted silently. Where the result differs from ClickHouse is listed in `tests/clickhouse_access.rs`.
 
-/// Arguments of `clickhouse`.
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+mod access;
+mod body;
+mod book;
+mod child;
+mod command;
+mod config;
+mod control;
+mod core;
+mod credential;
+mod engine;
+mod fault;
+mod gate;
+mod listen;
+mod options;
+mod proxy;
+mod reply;
+mod server;
+mod statement;
+mod store;
+mod supervisor;
+mod tls;
+mod upstream;
 
-/// Runs the command.
-pub fn run(_args: Args) -> anyhow::Result<std::process::ExitCode> {
-    Ok(std::process::ExitCode::SUCCESS)
+pub use command::{Args, run};
+pub use fault::{Effect, Fault};
+pub use options::{Certificate, Https, Options};
+pub use server::Server;
+
+/// Says something on standard error, where the person who runs the server looks.
+fn say(text: std::fmt::Arguments<'_>) {
+    eprintln!("clickhouse: {text}");
 }
