@@ -68,6 +68,13 @@ impl Sandbox {
         &self.folder
     }
 
+    /// The same sandbox with a folder of its own inside this one, for a cluster that comes after another.
+    pub fn room(&self, name: &str) -> anyhow::Result<Self> {
+        let folder = self.folder.join(name);
+        fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
+        Ok(Self { folder, cgroup: self.cgroup.clone() })
+    }
+
     /// The cgroup of this run, the same path in every hierarchy, such as `/weir-1f2e3d4c`.
     pub fn cgroup(&self) -> &str {
         &self.cgroup

@@ -25,6 +25,7 @@ use self::place::{Place, Tally};
 use crate::{
     report::{Report, announce},
     sandbox::{self, Sandbox},
+    stage::Prepared,
     tool,
 };
 
@@ -148,14 +149,10 @@ fn gates_half(args: &Args, place: &Place) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Installs what the sections need, the sandbox included, where nothing can be fetched.
+/// Installs and builds what the sections need, the sandbox included, where nothing can be fetched.
 fn install_everything() -> anyhow::Result<()> {
-    tool::debian_packages(tool::CLUSTER_PACKAGES)?;
-    tool::clickhouse_engine()?;
-    tool::helm()?;
     tool::cargo_deny()?;
-    tool::cluster_binary()?;
-    Ok(())
+    Prepared::prepare().map(drop)
 }
 
 fn sandbox_half(args: &Args, place: &Place, sandbox: &Sandbox) -> anyhow::Result<ExitCode> {

@@ -42,10 +42,10 @@ fn ingest_refusals(other: &str) -> Vec<String> {
     vec![
         "SELECT count() FROM store_analytics.events".into(),
         "CREATE TABLE store_analytics.mine (a Int8) ENGINE = Memory".into(),
-        "ALTER TABLE store_analytics.events_raw DELETE WHERE 1".into(),
+        "ALTER TABLE store_analytics.events_data DELETE WHERE 1".into(),
         "DROP DATABASE store_analytics".into(),
         format!("SELECT count() FROM {other}.events"),
-        format!("INSERT INTO {other}.events_raw (event) VALUES ('x')"),
+        format!("INSERT INTO {other}.events_data (event) VALUES ('x')"),
         "CREATE USER mallory IDENTIFIED WITH sha256_password BY 'x'".into(),
     ]
 }
@@ -53,9 +53,9 @@ fn ingest_refusals(other: &str) -> Vec<String> {
 fn reader_refusals(other: &str) -> Vec<String> {
     vec![
         format!("SELECT count() FROM {other}.events"),
-        "INSERT INTO store_analytics.events_raw (event) VALUES ('x')".into(),
-        "ALTER TABLE store_analytics.events_raw DELETE WHERE 1".into(),
-        "DROP TABLE store_analytics.events_raw".into(),
+        "INSERT INTO store_analytics.events_data (event) VALUES ('x')".into(),
+        "ALTER TABLE store_analytics.events_data DELETE WHERE 1".into(),
+        "DROP TABLE store_analytics.events_data".into(),
         "GRANT SELECT ON *.* TO default".into(),
     ]
 }
