@@ -32,3 +32,4 @@ mod metrics;
 mod names;
 mod quote;
 mod telemetry;
+mod tls;

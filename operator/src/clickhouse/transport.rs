@@ -1,23 +1,16 @@
 //! One HTTP client with its TLS roots, limits and deadline.
 
-use std::error::Error as _;
-use std::io;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
-use url::{Host, Url};
+use url::Url;
 
 use super::ConnectionSettings;
 use super::error::{Error, Failure, parse_refusal};
@@ -45,17 +38,9 @@ impl Transport {
             parse_endpoint(endpoint)?;
         }
         let endpoint = settings.endpoints.first().map_or("", String::as_str);
-        let config =
-            tls_config(settings.ca_pem.as_deref()).map_err(|failure| Error::new(endpoint, failure))?;
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(settings.timeout.min(Duration::from_secs(5))));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(config)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
+        let connect_timeout = settings.timeout.min(Duration::from_secs(5));
+        let connector = crate::tls::connector(settings.ca_pem.as_deref(), connect_timeout)
+            .map_err(|_| Error::new(endpoint, Failure::CaBundle))?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             // Shorter than ClickHouse's keep-alive of 10 s (30 s in newer ones), so that no statement meets a closing connection.
@@ -102,62 +87,22 @@ fn http_request(request: &Request<'_>) -> Result<http::Request<Full<Bytes>>, Fai
         .map_err(|_| Failure::Address)
 }
 
-fn tls_config(ca_pem: Option<&[u8]>) -> Result<ClientConfig, Failure> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    if let Some(pem) = ca_pem {
-        let certificates: Vec<_> =
-            CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| Failure::CaBundle)?;
-        let (added, _) = roots.add_parsable_certificates(certificates);
-        if added == 0 {
-            return Err(Failure::CaBundle);
-        }
-    }
-    let provider = std::sync::Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|_| Failure::Certificate)?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-// A stack must not be able to point the operator at the metadata service of a cloud.
 fn parse_endpoint(endpoint: &str) -> Result<(), Error> {
     let refused = || Error::new(endpoint, Failure::Address);
     let url = Url::parse(endpoint).map_err(|_| refused())?;
     let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-    let link_local = match url.host().ok_or_else(refused)? {
-        Host::Ipv4(address) => is_link_local(IpAddr::V4(address)),
-        Host::Ipv6(address) => is_link_local(IpAddr::V6(address)),
-        Host::Domain(_) => false,
-    };
-    if matches!(url.scheme(), "http" | "https") && plain && !link_local { Ok(()) } else { Err(refused()) }
-}
-
-fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_link_local() || address.is_unspecified(),
-        IpAddr::V6(address) => match address.to_ipv4_mapped() {
-            Some(address) => is_link_local(IpAddr::V4(address)),
-            None => address.is_unicast_link_local() || address.is_unspecified(),
-        },
-    }
+    let refused_host = crate::tls::is_refused_host(&url.host().ok_or_else(refused)?);
+    if matches!(url.scheme(), "http" | "https") && plain && !refused_host { Ok(()) } else { Err(refused()) }
 }
 
 fn classify(error: &hyper_util::client::legacy::Error) -> Failure {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let tls = cause.downcast_ref::<rustls::Error>().or_else(|| {
-            cause
-                .downcast_ref::<io::Error>()
-                .and_then(io::Error::get_ref)
-                .and_then(|inner| inner.downcast_ref())
-        });
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
-        {
-            return Failure::Certificate;
-        }
-        source = cause.source();
+    if crate::tls::is_certificate_error(error) {
+        Failure::Certificate
+    } else if error.is_connect() {
+        Failure::Connect
+    } else {
+        Failure::Broken
     }
-    if error.is_connect() { Failure::Connect } else { Failure::Broken }
 }
 
 #[cfg(test)]
@@ -178,11 +123,5 @@ mod tests {
         for endpoint in ["http://db:8123", "https://[fd00::1]:8443", "http://10.0.0.1:8123"] {
             assert!(parse_endpoint(endpoint).is_ok(), "{endpoint}");
         }
-    }
-
-    #[test]
-    fn a_bundle_without_certificates_is_refused() {
-        assert!(matches!(tls_config(Some(b"nothing")), Err(Failure::CaBundle)));
-        assert!(tls_config(None).is_ok());
     }
 }
