@@ -21,6 +21,7 @@ use crate::batch::Thresholds;
 use crate::budget::Reservation;
 use crate::metrics::Metrics;
 use crate::sink::Sink;
+use crate::telemetry::Causes;
 
 /// Requests that may wait to be gathered; their rows are counted in the budget.
 const QUEUE: usize = 1024;
@@ -108,7 +109,7 @@ impl Gatherer {
                 Some(flushed) = self.in_flight.join_next() => {
                     self.metrics.inserts_in_flight.set(count(self.in_flight.len()));
                     if let Err(error) = flushed {
-                        tracing::error!(error = &error as &dyn std::error::Error, "a flush ended abnormally");
+                        tracing::error!(error = %Causes(&error), "a flush ended abnormally");
                     }
                 }
                 entry = self.receiver.recv(), if may_gather => match entry {

@@ -17,6 +17,7 @@ use crate::authenticate::Key;
 use crate::authenticate::KeySnapshot;
 use crate::metrics::Metrics;
 use crate::settings::KeySettings;
+use crate::telemetry::Causes;
 
 pub use file::Error;
 
@@ -72,7 +73,7 @@ impl Keys {
             self.metrics.keys_file_bad.set(i64::from(outcome.is_err()));
             if let Err(error) = outcome {
                 tracing::error!(
-                    error = &error as &dyn std::error::Error,
+                    error = %Causes(&error),
                     "kept the last good ingestion keys"
                 );
             }

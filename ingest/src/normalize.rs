@@ -22,6 +22,10 @@ pub use timestamp::BadTimestamp;
 
 /// What became of one event.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, on the stack; a box would be an allocation per event"
+)]
 pub enum Normalized<'a> {
     /// To be stored.
     Row(EventRow<'a>, Vec<Fact<'a>>),

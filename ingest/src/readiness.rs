@@ -14,19 +14,28 @@ use crate::clickhouse;
 use crate::clickhouse::Client;
 use crate::encode::columns;
 use crate::metrics::Metrics;
+use crate::migrate;
+use crate::migrate::Mismatch;
 use crate::schema;
+use crate::telemetry::Causes;
 
 /// How often ClickHouse is asked until it first answers well.
 const UNTIL_PROVEN: Duration = Duration::from_secs(1);
 /// How often the schema is looked at afterwards.
 const AFTERWARDS: Duration = Duration::from_secs(30);
 
+/// How long one statement of the check may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// ClickHouse's code for a missing right.
+const FORBIDDEN: i32 = 497;
+
 /// Shared by the probe, the admin port and the shutdown.
 #[derive(Debug, Default)]
 pub struct Readiness {
-    is_proven: AtomicBool,
-    is_outside_range: AtomicBool,
-    is_draining: AtomicBool,
+    proven: AtomicBool,
+    outside_range: AtomicBool,
+    draining: AtomicBool,
 }
 
 /// Why ClickHouse cannot be written to.
@@ -52,11 +61,11 @@ pub enum Problem {
 impl Readiness {
     /// Why the process is not ready; `None` when it is.
     pub fn missing(&self) -> Option<&'static str> {
-        if self.is_draining.load(Ordering::Relaxed) {
+        if self.draining.load(Ordering::Relaxed) {
             Some("draining")
-        } else if self.is_outside_range.load(Ordering::Relaxed) {
+        } else if self.outside_range.load(Ordering::Relaxed) {
             Some("the schema version is outside the range of this binary")
-        } else if !self.is_proven.load(Ordering::Relaxed) {
+        } else if !self.proven.load(Ordering::Relaxed) {
             Some("ClickHouse has not accepted this service yet")
         } else {
             None
@@ -65,20 +74,20 @@ impl Readiness {
 
     /// From now on the process is not ready.
     pub fn drain(&self) {
-        self.is_draining.store(true, Ordering::Relaxed);
+        self.draining.store(true, Ordering::Relaxed);
     }
 
     /// Checks until the future is dropped: often before the first success, now and then afterwards.
-    pub async fn follow(&self, client: &Client, metrics: &Metrics) {
+    pub async fn follow(&self, client: &Client, migrations: &migrate::Options, metrics: &Metrics) {
         let mut is_told = false;
         loop {
-            let outcome = check(client).await;
+            let outcome = check(client, migrations).await;
             let is_proven = self.record(&outcome);
             metrics.clickhouse_up.set(i64::from(outcome.is_ok()));
             if let Err(problem) = &outcome
                 && !is_told
             {
-                tracing::warn!(error = problem as &dyn std::error::Error, "ClickHouse cannot be written to");
+                tracing::warn!(error = %Causes(problem), "ClickHouse cannot be written to");
             }
             is_told = outcome.is_err();
             tokio::time::sleep(if is_proven { AFTERWARDS } else { UNTIL_PROVEN }).await;
@@ -89,24 +98,42 @@ impl Readiness {
     fn record(&self, outcome: &Result<(), Problem>) -> bool {
         match outcome {
             Ok(()) => {
-                self.is_outside_range.store(false, Ordering::Relaxed);
-                self.is_proven.store(true, Ordering::Relaxed);
+                self.outside_range.store(false, Ordering::Relaxed);
+                self.proven.store(true, Ordering::Relaxed);
             }
-            Err(Problem::OutsideRange(_)) => self.is_outside_range.store(true, Ordering::Relaxed),
+            Err(Problem::OutsideRange(_)) => self.outside_range.store(true, Ordering::Relaxed),
             Err(Problem::Clickhouse { .. }) => {}
         }
-        self.is_proven.load(Ordering::Relaxed)
+        self.proven.load(Ordering::Relaxed)
     }
 }
 
-/// Checks that the login works, that every table takes rows of the shape that is sent, and the schema's version where
-/// the login may read it.
-pub async fn check(client: &Client) -> Result<(), Problem> {
+/// Checks that the schema is one that this binary serves, where the login may read that, and that every table takes
+/// rows of the shape that is sent.
+pub async fn check(client: &Client, migrations: &migrate::Options) -> Result<(), Problem> {
+    if let Some(version) = schema_version(client, migrations).await?
+        && !(schema::MINIMUM..=schema::MAXIMUM).contains(&version)
+    {
+        return Err(Problem::OutsideRange(version));
+    }
     for table in Table::ALL {
-        // No rows: proves login, rights, table and columns, and needs no right to read.
-        let statement = format!("INSERT INTO {} ({}) FORMAT RowBinary", table.name(), columns(table));
-        let tried = client.insert(&statement, &[], Bytes::new(), Duration::from_secs(5)).await;
+        // A blank line is no row: proves login, rights, table and columns, and needs no right to read.
+        let statement = format!("INSERT INTO {} ({}) FORMAT JSONEachRow", table.name(), columns(table));
+        let tried = client.insert(&statement, &[], Bytes::from_static(b"\n"), CHECK_TIMEOUT).await;
         tried.map_err(|source| Problem::Clickhouse { act: "insert into the product tables", source })?;
     }
     Ok(())
+}
+
+/// The version of the schema; `None` when this login cannot see it, or when nothing has been migrated.
+async fn schema_version(client: &Client, migrations: &migrate::Options) -> Result<Option<u32>, Problem> {
+    match migrate::observe(client, migrations).await {
+        Ok(state) => Ok(Some(state.version).filter(|version| *version > 0)),
+        Err(migrate::Error::History(Mismatch::Newer { ledger, .. })) => Ok(Some(ledger)),
+        Err(migrate::Error::Observe(error)) if error.code() != Some(FORBIDDEN) => {
+            Err(Problem::Clickhouse { act: "read the version of the schema", source: error })
+        }
+        // No right to read, or a history that only a migration needs to understand.
+        Err(_) => Ok(None),
+    }
 }

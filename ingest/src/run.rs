@@ -86,7 +86,7 @@ async fn serve_until_terminated(settings: &Settings) -> anyhow::Result<()> {
 
 async fn check(settings: &Settings) -> anyhow::Result<()> {
     let client = Client::new(&settings.clickhouse)?;
-    readiness::check(&client).await?;
+    readiness::check(&client, &migrate::Options::from_settings(settings, None)?).await?;
     Ok(())
 }
 

@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use crate::api::extract::Peer;
+use crate::telemetry::Causes;
 
 /// A new connection that has not sent its first request by then is closed.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -92,7 +93,7 @@ async fn accept(
         match listener.accept().await {
             Ok((stream, peer)) => return (permit, stream, peer),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "failed to accept a connection");
+                tracing::warn!(error = %Causes(&error), "failed to accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -107,7 +108,7 @@ async fn connection(
     _permit: OwnedSemaphorePermit,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(error = &error as &dyn std::error::Error, "failed to set no-delay");
+        tracing::debug!(error = %Causes(&error), "failed to set no-delay");
     }
     let is_used = Arc::new(AtomicBool::new(false));
     let service = hyper::service::service_fn({
@@ -131,7 +132,7 @@ async fn connection(
         }
     };
     if let Err(error) = outcome {
-        tracing::debug!(error = &*error, "a connection ended early");
+        tracing::debug!(error = %Causes(&*error), "a connection ended early");
     }
 }
 

@@ -17,6 +17,7 @@ use crate::buffer::buffer;
 use crate::clickhouse::Client;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
+use crate::migrate;
 use crate::readiness::Readiness;
 use crate::router::router;
 use crate::server::Server;
@@ -37,6 +38,7 @@ pub struct Service {
     keys: Arc<Keys>,
     readiness: Arc<Readiness>,
     client: Client,
+    migrations: migrate::Options,
     metrics: Arc<Metrics>,
     drain: Duration,
 }
@@ -81,7 +83,18 @@ impl Service {
             max_connections: ADMIN_CONNECTIONS,
             connections: prometheus_client::metrics::gauge::Gauge::default(),
         };
-        Ok(Self { public, admin, gatherer, keys, readiness, client, metrics, drain: settings.drain })
+        let migrations = migrate::Options::from_settings(settings, None)?;
+        Ok(Self {
+            public,
+            admin,
+            gatherer,
+            keys,
+            readiness,
+            client,
+            migrations,
+            metrics,
+            drain: settings.drain,
+        })
     }
 
     /// Address of the public port.
@@ -100,7 +113,7 @@ impl Service {
     /// port closes; requests that have begun are answered, for which the buffer flushes; the buffer ends; the admin
     /// port ends last, so that probes see the whole of it.
     pub async fn run(self, terminate: impl Future<Output = ()>) -> Ended {
-        let Self { public, admin, gatherer, keys, readiness, client, metrics, drain } = self;
+        let Self { public, admin, gatherer, keys, readiness, client, migrations, metrics, drain } = self;
         let (stop_public, public_stopped) = oneshot::channel::<()>();
         let serving = async {
             tokio::join!(public.run(resolved(public_stopped)), gatherer.run());
@@ -117,7 +130,7 @@ impl Service {
             () = serving => Ended::Drained,
             () = ending => Ended::Overdue,
             () = keys.follow() => Ended::Overdue,
-            () = readiness.follow(&client, &metrics) => Ended::Overdue,
+            () = readiness.follow(&client, &migrations, &metrics) => Ended::Overdue,
             () = admin.run(std::future::pending()) => Ended::Overdue,
         }
     }

@@ -1,5 +1,7 @@
 //! The log: JSON lines on standard error, quiet by default.
 
+use std::error::Error;
+use std::fmt;
 use std::fmt::Display;
 use std::io::Write as _;
 
@@ -26,6 +28,22 @@ pub fn complain(error: impl Display) {
     let written = writeln!(std::io::stderr(), "weir-ingest: {error}");
     // Nobody is left to tell when standard error is closed.
     drop(written);
+}
+
+/// An error with its causes on one line; the JSON log would show the outermost alone.
+#[derive(Debug)]
+pub struct Causes<'a>(pub &'a dyn Error);
+
+impl Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut maybe_cause = self.0.source();
+        while let Some(cause) = maybe_cause {
+            write!(f, ": {cause}")?;
+            maybe_cause = cause.source();
+        }
+        Ok(())
+    }
 }
 
 fn filter(level: LogLevel) -> LevelFilter {

@@ -62,7 +62,7 @@ fn iso(text: &str) -> Option<i64> {
     microseconds(year, month, day, clock)
 }
 
-#[derive(Default)]
+#[derive(Default, Clone, Copy)]
 struct Clock {
     hour: i64,
     minute: i64,
@@ -100,15 +100,13 @@ fn mail(text: &str) -> Option<i64> {
 /// `Wed May 06 2026 11:30:00 GMT+0200 (Central European Summer Time)`, and `May 6, 2026 09:30`.
 fn printed(text: &str) -> Option<i64> {
     let words = text.split(" (").next()?.replace(',', " ");
-    let mut words = words.split_whitespace().peekable();
-    let month = match month(words.peek()?) {
+    let mut words = words.split_whitespace();
+    let first = words.next()?;
+    // The day of the week may stand before the month.
+    let month = match month(first) {
         Some(month) => month,
-        None => {
-            words.next();
-            month(words.peek()?)?
-        }
+        None => month(words.next()?)?,
     };
-    words.next();
     let day = digits(words.next()?)?;
     let year = digits(words.next()?)?;
     let mut clock = Clock::default();

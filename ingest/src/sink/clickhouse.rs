@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::retry;
 use crate::retry::Decision;
 use crate::retry::Failure;
+use crate::telemetry::Causes;
 
 /// Inserts into the tables of one database.
 #[derive(Debug)]
@@ -94,7 +95,7 @@ impl ClickhouseSink {
             if events.len() == 1 {
                 self.metrics.refused_rows.get_or_create(&block.table.into()).inc();
                 tracing::error!(
-                    error = &error as &dyn std::error::Error,
+                    error = %Causes(&error),
                     db.collection.name = block.table.name(),
                     "dropped a row that ClickHouse refuses"
                 );
@@ -156,7 +157,7 @@ impl ClickhouseSink {
             Decision::GiveUp => {
                 self.metrics.clickhouse_up.set(0);
                 tracing::error!(
-                    error = &error as &dyn std::error::Error,
+                    error = %Causes(&error),
                     db.collection.name = block.table.name(),
                     weir.insert.attempts = attempts,
                     "failed to insert; clients are asked to send again"

@@ -1,0 +1,21 @@
+//! The service in process against a real ClickHouse.
+//!
+//! `WEIR_TEST_CLICKHOUSE_URL` (and `_USER`, `_PASSWORD`) must name one: `cargo verify` starts it. Each test has a
+//! database of its own.
+//!
+//! The modules say `cfg(test)` so that the lints know them as tests.
+
+#[cfg(test)]
+mod batch;
+#[cfg(test)]
+mod failure;
+#[cfg(test)]
+mod identity;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod service;
+#[cfg(test)]
+mod shutdown;
+#[cfg(test)]
+mod tidy;
