@@ -21,6 +21,10 @@ pub const CLUSTER_PACKAGES: &[&str] = &[
     "util-linux",
 ];
 
+/// Hides systemd from the installation, so that Debian does not start containerd and the registry on the machine itself;
+/// the environment variable RUNLEVEL does the same where there is no systemd.
+const WITHOUT_SERVICES: &str = r#"[ ! -d /run/systemd ] || mount -t tmpfs tmpfs /run/systemd; exec "$@""#;
+
 /// Installs those of the packages that are missing; does nothing, and needs no network, when all are there.
 pub fn debian_packages(packages: &[&str]) -> anyhow::Result<()> {
     let missing = missing(packages)?;
@@ -37,16 +41,23 @@ pub fn debian_packages(packages: &[&str]) -> anyhow::Result<()> {
         "this machine is no Debian or Ubuntu: install the named packages by hand",
         "is there a network, and does no other apt-get run?",
     );
-    let mut apt = Command::new("apt-get");
-    apt.args(["install", "--yes", "--quiet", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]);
-    // A service that Debian starts on installation would run outside the sandbox.
-    apt.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1").args(&missing);
-    if run(&mut apt, &hint).is_err() {
+    if run(apt_get().arg("--download-only").args(&missing), &hint).is_err() {
         // The package lists are stale or were never fetched.
         run(Command::new("apt-get").args(["update", "--quiet"]), &hint)?;
-        run(&mut apt, &hint)?;
+        run(apt_get().arg("--download-only").args(&missing), &hint)?;
     }
+    let mut install = Command::new("unshare");
+    install.args(["--mount", "--propagation", "private", "sh", "-c", WITHOUT_SERVICES, "sh"]);
+    let apt = apt_get();
+    install.arg(apt.get_program()).args(apt.get_args()).arg("--no-download").args(&missing);
+    run(install.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"), &hint)?;
     Ok(())
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command.args(["install", "--yes", "--quiet", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]);
+    command
 }
 
 fn missing<'a>(packages: &[&'a str]) -> anyhow::Result<Vec<&'a str>> {
