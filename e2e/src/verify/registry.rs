@@ -65,7 +65,7 @@ impl TestRegistry {
     /// Tells a test where it is.
     pub(super) fn describe_to(&self, command: &mut Command) {
         let RegistryAccess { host, pull, ca, .. } = &self.access;
-        command.env("WEIR_TEST_REGISTRY", host).env("WEIR_TEST_IMAGE", format!("{host}/{IMAGE}"));
+        command.env("WEIR_TEST_REGISTRY", host).env("WEIR_TEST_IMAGE", IMAGE);
         if let Some(Credentials { username, password }) = pull {
             command.env("WEIR_TEST_REGISTRY_USER", username).env("WEIR_TEST_REGISTRY_PASSWORD", password);
         }

@@ -1,5 +1,6 @@
 //! Every test of the workspace, with a real registry and a real ClickHouse beside it.
 
+mod clickhouse;
 mod count;
 
 use std::{
@@ -9,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 
-use self::count::Count;
+use self::{clickhouse::TestClickhouse, count::Count};
 use super::{place::Place, registry::TestRegistry};
 use crate::report::{Report, announce};
 
@@ -24,7 +25,10 @@ pub(super) fn run(place: &Place, report: &mut Report) -> anyhow::Result<()> {
     let registry =
         TestRegistry::start(&place.subfolder("registry")?).context("failed to start a registry")?;
     registry.describe_to(&mut command);
+    let clickhouse = TestClickhouse::start(place).context("failed to start a ClickHouse")?;
+    clickhouse.describe_to(&mut command);
     let (count, success) = stream(command)?;
+    clickhouse.stop()?;
     report.add("tests", count.counts());
     if !success && count.counts().failed == 0 {
         report.check("tests: every runner came to its end", || {
