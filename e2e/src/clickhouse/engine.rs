@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use super::{Options, config, upstream};
 
@@ -23,6 +23,8 @@ const LOG: &str = "engine.log";
 pub(crate) struct Engine {
     child: Child,
     address: SocketAddr,
+    /// Its end ends the child. Apart from the child, whose `wait` would close it.
+    _lifeline: Option<ChildStdin>,
 }
 
 impl Engine {
@@ -50,9 +52,10 @@ impl Engine {
         command.arg("clickhouse").arg("--engine").arg(&options.engine).arg("--engine-process").arg("--");
         command.args(config::engine_arguments(&options.data, port));
         command.stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output).kill_on_drop(true);
-        let child =
+        let mut child =
             command.spawn().with_context(|| format!("failed to start {}", options.launcher.display()))?;
-        let mut engine = Self { child, address };
+        let lifeline = child.stdin.take();
+        let mut engine = Self { child, address, _lifeline: lifeline };
         engine.answered(&log).await?;
         Ok(engine)
     }
