@@ -46,7 +46,10 @@ impl Access {
                 Ok(())
             }
             Statement::DropRole { names, if_exists } => self.drop_roles(names, *if_exists),
-            Statement::Privileges { text, grantees } => self.each(grantees, builtin, |granted| {
+            Statement::Privileges { text, grantees, replaces } => self.each(grantees, builtin, |granted| {
+                if *replaces {
+                    granted.privileges.clear();
+                }
                 // Only the last of equal texts matters, and drift repair would pile them up.
                 granted.privileges.retain(|earlier| earlier != text);
                 granted.privileges.push(text.clone());

@@ -35,6 +35,8 @@ pub(crate) enum Statement {
     Privileges {
         text: String,
         grantees: Vec<String>,
+        /// `WITH REPLACE OPTION`: what was granted before is gone.
+        replaces: bool,
     },
     GrantRoles {
         roles: Vec<String>,
@@ -129,7 +131,8 @@ fn grant(cursor: &mut Cursor<'_>) -> Result<Statement, AccessError> {
     cursor.take("TO");
     let grantees = cursor.names()?;
     let option = if cursor.take("WITH GRANT OPTION") { " WITH GRANT OPTION" } else { "" };
-    Ok(Statement::Privileges { text: format!("GRANT {privileges}{option}"), grantees })
+    let replaces = cursor.take("WITH REPLACE OPTION");
+    Ok(Statement::Privileges { text: format!("GRANT {privileges}{option}"), grantees, replaces })
 }
 
 fn revoke(cursor: &mut Cursor<'_>) -> Result<Statement, AccessError> {
@@ -144,7 +147,8 @@ fn revoke(cursor: &mut Cursor<'_>) -> Result<Statement, AccessError> {
     let privileges = qualified(cursor, from, to)?;
     cursor.go_to(to);
     cursor.take("FROM");
-    Ok(Statement::Privileges { text: format!("REVOKE {privileges}"), grantees: cursor.names()? })
+    let grantees = cursor.names()?;
+    Ok(Statement::Privileges { text: format!("REVOKE {privileges}"), grantees, replaces: false })
 }
 
 /// The privileges' text, provided that no table in it depends on the session's database.
