@@ -213,12 +213,13 @@ WITH
         GROUP BY id
     )
 SELECT
-    person.distinct_id AS distinct_id,
+    -- The conversions take off SimpleAggregateFunction, which is no type for readers.
+    toString(person.distinct_id) AS distinct_id,
     person.id AS id,
     concat('{', arrayStringConcat(object.members, ','), '}') AS properties,
-    person.created_at AS created_at,
-    person.updated_at AS updated_at,
-    person.updated_at AS last_seen_at,
+    toDateTime64(person.created_at, 6, 'UTC') AS created_at,
+    toDateTime64(person.updated_at, 6, 'UTC') AS updated_at,
+    toDateTime64(person.updated_at, 6, 'UTC') AS last_seen_at,
     toInt8(person.is_identified) AS is_identified,
     toInt8(0) AS is_deleted,
     toUnixTimestamp64Micro(person.updated_at) AS version

@@ -14,6 +14,8 @@ mod identity;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod migrate;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod shutdown;

@@ -64,7 +64,7 @@ fn statement() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn joined_statements_are_split_where_they_were_joined(written in prop::collection::vec(statement(), 0..5)) {
-        let joined = written.iter().map(|text| format!("{text}\n;\n")).collect::<String>();
+        let joined = written.join("\n;\n");
         prop_assert_eq!(texts(&joined), written);
     }
 
