@@ -5,7 +5,6 @@ mod operator_process;
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -93,6 +92,7 @@ impl Stage {
             registry: cluster.registry().clone(),
             clickhouse: access(&cluster, &clickhouse),
             folder: sandbox.folder().join("work"),
+            sdk: prepared.sdk.clone(),
         };
         std::fs::create_dir_all(&target.folder).context("failed to create the folder of the run")?;
         let images = target.push_images(&prepared.binaries)?;
@@ -155,38 +155,12 @@ impl Stage {
 
     /// Events of that name that a reader of the stack sees.
     pub async fn count_events(&self, stack: &Stack, event: &str) -> anyhow::Result<u64> {
-        self.number(stack, "count()", event).await
+        self.target.ask_events(stack, "count()", event).await
     }
 
     /// Events of that name that a reader sees more often than once.
     pub async fn count_doubled(&self, stack: &Stack, event: &str) -> anyhow::Result<u64> {
-        self.number(stack, "count() - uniqExact(uuid)", event).await
-    }
-
-    async fn number(&self, stack: &Stack, what: &str, event: &str) -> anyhow::Result<u64> {
-        let database = stack.get().await?.status.and_then(|status| status.database);
-        let database = database.context("status.database is empty")?;
-        let sql = format!("SELECT {what} FROM {database}.events WHERE event = '{event}'");
-        Ok(self.query(&sql).await?.trim().parse()?)
-    }
-
-    /// Runs a program of `e2e/sdk` with Node.js and returns what it printed.
-    pub async fn node(&self, program: &str, arguments: &[&str]) -> anyhow::Result<String> {
-        // Beside the packages, since modules resolve from the program's own folder.
-        let path = self.target.folder.join(program);
-        std::fs::copy(repository()?.join("e2e/sdk").join(program), &path)
-            .context("failed to copy the program")?;
-        let modules = self.target.folder.join("node_modules");
-        if !modules.exists() {
-            std::os::unix::fs::symlink(self.prepared.sdk.join("node_modules"), &modules)?;
-        }
-        let mut command = tokio::process::Command::new("node");
-        command.arg(&path).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-        let output = command.output().await.context("failed to run node: install Node.js 20 or newer")?;
-        let (printed, said) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "{program} ended with {}: {printed}{said}", output.status);
-        Ok(printed.into_owned())
+        self.target.ask_events(stack, "count() - uniqExact(uuid)", event).await
     }
 
     /// Name with which the operator speaks to the API server.

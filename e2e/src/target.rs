@@ -15,6 +15,7 @@ use crate::{
     cluster::RegistryAccess,
     image::{Binaries, Image, Pushed, build, push_built},
     query::ClickhouseAccess,
+    stack::Stack,
     tool::{self, Hint},
 };
 
@@ -60,6 +61,8 @@ pub struct Target {
     pub clickhouse: ClickhouseAccess,
     /// Folder of the run.
     pub folder: PathBuf,
+    /// Folder with the SDKs' `node_modules`.
+    pub sdk: PathBuf,
 }
 
 impl Target {
@@ -151,6 +154,8 @@ impl Target {
         let text = text
             .replace("https://clickhouse.test:8443", clickhouse)
             .replace("registry.test:5000", &self.registry.host);
+        let trusted = "    ca:\n      secretName: clickhouse-ca\n";
+        let text = if self.clickhouse.ca_pem.is_none() { text.replace(trusted, "") } else { text };
         let path = self.folder.join(name);
         fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
         Ok(path)
@@ -175,6 +180,32 @@ impl Target {
             String::from_utf8_lossy(&output.stderr).trim()
         );
         Ok(())
+    }
+
+    /// Runs a program of `e2e/sdk` with Node.js and returns what it printed.
+    pub async fn node(&self, program: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        // Beside the packages, since modules resolve from the program's own folder.
+        let path = self.folder.join(program);
+        fs::copy(repository()?.join("e2e/sdk").join(program), &path).context("failed to copy the program")?;
+        let modules = self.folder.join("node_modules");
+        if !modules.exists() {
+            std::os::unix::fs::symlink(self.sdk.join("node_modules"), &modules)?;
+        }
+        let mut command = tokio::process::Command::new("node");
+        command.arg(&path).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        let output = command.output().await.context("failed to run node: install Node.js 20 or newer")?;
+        let (printed, said) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "{program} ended with {}: {printed}{said}", output.status);
+        Ok(printed.into_owned())
+    }
+
+    /// Asks one number of the events of that name, as a reader of the stack sees them.
+    pub async fn ask_events(&self, stack: &Stack, what: &str, event: &str) -> anyhow::Result<u64> {
+        let database = stack.get().await?.status.and_then(|status| status.database);
+        let database = database.context("status.database is empty")?;
+        let sql = format!("SELECT {what} FROM {database}.events WHERE event = '{event}'");
+        Ok(self.clickhouse.query(&sql).await?.trim().parse()?)
     }
 
     /// Runs kubectl and returns what it printed.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 
 use super::Plan;
-use crate::{load::Load, stack::Stack, stage::Stage};
+use crate::{load::Load, stack::Stack, stage::Stage, target::Target};
 
 #[derive(Deserialize)]
 struct Sent {
@@ -15,24 +15,26 @@ struct Sent {
 }
 
 pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
-    let (sent, rows) = send_with_posthog_node(stage, &stage.shop(), plan.pick(500, 20_000)).await?;
+    let stack = stage.shop();
+    let url = stack.service_url().await?;
+    let (sent, rows) = send_with_posthog_node(&stage.target, &stack, &url, plan.pick(500, 20_000)).await?;
     Ok(format!("posthog-node sent {sent} events, ClickHouse holds {rows} rows of them"))
 }
 
 /// Sends `count` events with posthog-node and compares them with the rows; returns both numbers.
 pub(crate) async fn send_with_posthog_node(
-    stage: &Stage,
+    target: &Target,
     stack: &Stack,
+    url: &str,
     count: u64,
 ) -> anyhow::Result<(u64, u64)> {
     let key = stack.secret(&format!("{}-key-web", stack.name)).await?;
     let event = format!("sdk {:08x}", rand::random::<u32>());
-    let url = stack.service_url().await?;
-    let arguments = [url.as_str(), key["key"].as_str(), event.as_str(), &count.to_string()];
-    let printed = stage.node("posthog-node.mjs", &arguments).await.context("posthog-node failed")?;
+    let arguments = [url, key["key"].as_str(), event.as_str(), &count.to_string()];
+    let printed = target.node("posthog-node.mjs", &arguments).await.context("posthog-node failed")?;
     let sent: Sent = serde_json::from_str(printed.trim()).context("the SDK program printed no result")?;
     ensure!(sent.errors.is_empty(), "posthog-node reported {:?}", sent.errors);
-    let rows = stage.count_events(stack, &event).await?;
+    let rows = target.ask_events(stack, "count()", &event).await?;
     ensure!(rows == sent.sent, "{} events were acknowledged and {rows} rows are there", sent.sent);
     Ok((sent.sent, rows))
 }
