@@ -50,9 +50,19 @@ struct Section {
     run: Run,
 }
 
+impl Section {
+    fn is_sandboxed(&self) -> bool {
+        matches!(self.run, Run::InSandbox(_))
+    }
+}
+
 /// Where the checks of a section run.
 enum Run {
+    /// Outside of the sandbox, with nothing to prepare.
+    Gate(fn(&Place, &mut Report)),
+    /// Outside of the sandbox.
     Here(fn(&Place, &mut Report) -> anyhow::Result<()>),
+    /// In the sandbox, where nothing can be fetched.
     InSandbox(fn(&Place, &Sandbox, &mut Report) -> anyhow::Result<()>),
 }
 
@@ -61,14 +71,14 @@ const SECTIONS: [Section; 12] = [
     Section {
         name: "machine",
         about: "the machine has what everything needs",
-        run: Run::Here(gates::machine),
+        run: Run::Gate(gates::machine),
     },
-    Section { name: "format", about: "code is formatted", run: Run::Here(gates::format) },
+    Section { name: "format", about: "code is formatted", run: Run::Gate(gates::format) },
     Section { name: "house", about: "the rules that can be read off the files", run: Run::Here(house::run) },
-    Section { name: "tree", about: "who depends on whom", run: Run::Here(dependencies::tree) },
-    Section { name: "lint", about: "clippy without a warning", run: Run::Here(gates::lint) },
-    Section { name: "docs", about: "documentation without a warning", run: Run::Here(gates::docs) },
-    Section { name: "alone", about: "each crate compiles alone", run: Run::Here(gates::alone) },
+    Section { name: "tree", about: "who depends on whom", run: Run::Gate(dependencies::tree) },
+    Section { name: "lint", about: "clippy without a warning", run: Run::Gate(gates::lint) },
+    Section { name: "docs", about: "documentation without a warning", run: Run::Gate(gates::docs) },
+    Section { name: "alone", about: "each crate compiles alone", run: Run::Gate(gates::alone) },
     Section { name: "charts", about: "the charts, with real Helm", run: Run::Here(charts::run) },
     Section { name: "deny", about: "licences, bans and sources", run: Run::Here(dependencies::deny) },
     Section { name: "tests", about: "every test of the workspace", run: Run::Here(tests::run) },
@@ -78,29 +88,33 @@ const SECTIONS: [Section; 12] = [
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    if args.list {
-        SECTIONS.iter().for_each(|section| announce(&format!("{:<10} {}", section.name, section.about)));
+    let Args { only, list, gates } = args;
+    if list {
+        for section in &SECTIONS {
+            announce(&format!("{:<10} {}", section.name, section.about));
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let place = Place::enter()?;
-    if args.gates {
-        return gates_half(&args, &place);
+    if gates {
+        return gates_half(&only, &place);
     }
     let (started, mut report) = (Instant::now(), Report::default());
     let mut outermost = false;
-    let ended = if chosen(&args).any(|section| matches!(section.run, Run::InSandbox(_))) {
+    let root = nix::unistd::geteuid().is_root();
+    let ended = if root && chosen(&only).any(Section::is_sandboxed) {
         sandbox::run(
             &sandbox::Options::default(),
             || {
                 outermost = true;
-                outside(&args, &place, &mut report);
+                outside(&only, &place, &mut report);
                 install_everything()
             },
-            |sandbox| sandbox_half(&args, &place, sandbox),
+            |sandbox| sandbox_half(&only, &place, sandbox),
         )
     } else {
         outermost = true;
-        outside(&args, &place, &mut report);
+        outside(&only, &place, &mut report);
         Ok(ExitCode::SUCCESS)
     };
     if !outermost {
@@ -110,37 +124,40 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Err(error) = ended {
         report.check("the sandbox could be used", || Err::<String, _>(error));
     }
-    add_up(&args, &place, false, &mut report);
+    add_up(&only, &place, false, &mut report);
     announce(&format!("verify took {:.0} s", started.elapsed().as_secs_f64()));
     place.leave();
     Ok(if report.close() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn chosen(args: &Args) -> impl Iterator<Item = &'static Section> {
-    SECTIONS
-        .iter()
-        .filter(|section| args.only.is_empty() || args.only.iter().any(|only| only == section.name))
+fn chosen(only: &[String]) -> impl Iterator<Item = &'static Section> {
+    SECTIONS.iter().filter(|section| only.is_empty() || only.iter().any(|name| name == section.name))
 }
 
 /// Starts the first half and adds its counts.
-fn outside(args: &Args, place: &Place, report: &mut Report) {
-    if chosen(args).any(|section| matches!(section.run, Run::Here(_))) {
-        let ended = place.spawn_gates(&args.only);
+fn outside(only: &[String], place: &Place, report: &mut Report) {
+    if chosen(only).any(|section| !section.is_sandboxed()) {
+        let ended = place.spawn_gates(only);
         if let Err(error) = ended {
             report.check("the gates could be run", || Err::<String, _>(error));
         }
-        add_up(args, place, true, report);
+        add_up(only, place, true, report);
     }
 }
 
-fn gates_half(args: &Args, place: &Place) -> anyhow::Result<ExitCode> {
-    let whole = args.only.is_empty();
+fn gates_half(only: &[String], place: &Place) -> anyhow::Result<ExitCode> {
+    let whole = only.is_empty();
     // What is slow to install is installed while the first gates run; who needs it waits for it.
     let background = whole.then(|| std::thread::spawn(install_everything));
-    for section in chosen(args) {
-        if let Run::Here(check) = &section.run {
-            run_section(section.name, place, |report| check(place, report))?;
-        }
+    for section in chosen(only) {
+        match section.run {
+            Run::Gate(check) => run_section(section.name, place, |report| {
+                check(place, report);
+                Ok(())
+            })?,
+            Run::Here(check) => run_section(section.name, place, |report| check(place, report))?,
+            Run::InSandbox(_) => true,
+        };
     }
     if let Some(background) = background {
         // Whoever needs a tool asks for it again, and tells why it could not be had.
@@ -155,10 +172,10 @@ fn install_everything() -> anyhow::Result<()> {
     Prepared::prepare().map(drop)
 }
 
-fn sandbox_half(args: &Args, place: &Place, sandbox: &Sandbox) -> anyhow::Result<ExitCode> {
+fn sandbox_half(only: &[String], place: &Place, sandbox: &Sandbox) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
-    for section in chosen(args) {
-        if let Run::InSandbox(check) = &section.run {
+    for section in chosen(only) {
+        if let Run::InSandbox(check) = section.run {
             let held = run_section(section.name, place, |report| check(place, sandbox, report))?;
             if !held {
                 // Keeps the folder of the run, with its logs.
@@ -187,8 +204,8 @@ fn run_section(
 }
 
 /// Adds what the sections of one half left; one that left nothing did not end.
-fn add_up(args: &Args, place: &Place, here: bool, report: &mut Report) {
-    for section in chosen(args).filter(|section| matches!(section.run, Run::Here(_)) == here) {
+fn add_up(only: &[String], place: &Place, here: bool, report: &mut Report) {
+    for section in chosen(only).filter(|section| section.is_sandboxed() != here) {
         match place.take_tally(section.name) {
             Ok(tally) => report.add(section.name, tally.into()),
             Err(error) => {

@@ -14,7 +14,7 @@ pub(super) const CRATES: [&str; 4] = ["weir-crds", "weir-ingest", "weir-operator
 const CARGO: &str = "install Rust (https://rustup.rs)";
 
 /// Checks that this is root on a machine with cargo, go and node.
-pub(super) fn machine(_: &Place, report: &mut Report) -> anyhow::Result<()> {
+pub(super) fn machine(_: &Place, report: &mut Report) {
     report.check("machine: this is root", || {
         let root = nix::unistd::geteuid().is_root();
         anyhow::ensure!(root, "namespaces, mounts and containers need root: run `sudo cargo verify`");
@@ -47,11 +47,10 @@ pub(super) fn machine(_: &Place, report: &mut Report) -> anyhow::Result<()> {
             anyhow::Ok(version.lines().next().unwrap_or_default().to_owned())
         });
     }
-    Ok(())
 }
 
 /// Checks the format of every Rust file, and of the Go ones.
-pub(super) fn format(place: &Place, report: &mut Report) -> anyhow::Result<()> {
+pub(super) fn format(place: &Place, report: &mut Report) {
     let hint = Hint::new(CARGO, "run `cargo fmt`");
     gate(report, "format: Rust", &mut place.command("cargo", ["fmt", "--all", "--check"]), &hint);
     report.check("format: Go", || {
@@ -59,36 +58,32 @@ pub(super) fn format(place: &Place, report: &mut Report) -> anyhow::Result<()> {
         anyhow::ensure!(listed.trim().is_empty(), "run `gofmt -w` on: {}", listed.trim().replace('\n', ", "));
         Ok(String::new())
     });
-    Ok(())
 }
 
 /// Checks that clippy, and with it the compiler, has nothing to say about any target.
-pub(super) fn lint(place: &Place, report: &mut Report) -> anyhow::Result<()> {
+pub(super) fn lint(place: &Place, report: &mut Report) {
     // Flags after the dashes reach workspace crates only, so that no dependency is built again.
     let args = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
     let hint = Hint::new(CARGO, "mend each place, or `expect` the lint on the smallest item with a reason");
     gate(report, "lint: clippy", &mut place.command("cargo", args), &hint);
-    Ok(())
 }
 
 /// Checks that the documentation builds without a warning.
-pub(super) fn docs(place: &Place, report: &mut Report) -> anyhow::Result<()> {
+pub(super) fn docs(place: &Place, report: &mut Report) {
     let args = ["doc", "--quiet", "--no-deps", "--workspace", "--document-private-items"];
     let mut command = place.command("cargo", args);
     command.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
     let hint = Hint::new(CARGO, "mend the links and the markup that are named");
     gate(report, "docs: rustdoc", &mut command, &hint);
-    Ok(())
 }
 
 /// Checks that each crate asks for the features that it needs, instead of living on those of its neighbours.
-pub(super) fn alone(place: &Place, report: &mut Report) -> anyhow::Result<()> {
+pub(super) fn alone(place: &Place, report: &mut Report) {
     let hint = Hint::new(CARGO, "a feature or a dependency is missing in its Cargo.toml");
     for package in CRATES {
         let mut command = place.command("cargo", ["check", "--quiet", "--package", package]);
         gate(report, &format!("alone: {package}"), &mut command, &hint);
     }
-    Ok(())
 }
 
 /// Runs a command that says by its exit code whether the check holds.

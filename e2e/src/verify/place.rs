@@ -95,9 +95,9 @@ impl Place {
             command.args(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]);
         }
         command.arg(self.folder.join(PROGRAM)).args(["verify", "--gates"]);
-        only.iter().for_each(|name| {
+        for name in only {
             command.args(["--only", name]);
-        });
+        }
         let status = command.status().context("failed to start `setpriv`: install the package util-linux")?;
         anyhow::ensure!(status.success(), "they ended with {status}");
         Ok(())

@@ -26,14 +26,14 @@ pub(super) fn unreached(files: &[&Source]) -> Vec<String> {
 /// Says whether cargo itself finds the file.
 fn is_root(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
-    match parts.as_slice() {
+    matches!(
+        parts.as_slice(),
         [.., "src", "lib.rs" | "main.rs"]
-        | [_, "build.rs"]
-        | [.., "tests" | "benches" | "bin", _, "main.rs"] => true,
-        [.., "src", "bin", _] => true,
-        [_, "tests" | "benches" | "examples", _] => true,
-        _ => false,
-    }
+            | [.., "src", "bin", _]
+            | [.., "tests" | "bin", _, "main.rs"]
+            | [_, "tests" | "benches" | "examples", _]
+            | [_, "build.rs"]
+    )
 }
 
 fn folder_of_children(path: &str) -> String {
