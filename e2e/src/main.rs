@@ -1,6 +1,6 @@
 //! The entry point of every command of this crate; `args` says which there are.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::Parser;
 use weir_e2e::{clickhouse, cluster, demo, soak, verify};
@@ -22,7 +22,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Command::parse() {
+    let outcome = match Command::parse_from(arguments()) {
         Command::Cluster(args) => cluster::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Soak(args) => soak::run(args),
@@ -36,4 +36,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The arguments, without the dashes of `cargo demo -- --keep`: the alias holds the pair that cargo takes.
+fn arguments() -> impl Iterator<Item = OsString> {
+    let dashes = |(position, argument): &(usize, OsString)| *position == 2 && argument == "--";
+    std::env::args_os().enumerate().filter(move |argument| !dashes(argument)).map(|(_, argument)| argument)
 }
