@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::de::Deserialize;
 use serde::de::Deserializer;
+use serde::de::IgnoredAny;
 use serde::de::MapAccess;
 use serde::de::Visitor;
 use serde_json::value::RawValue;
@@ -91,7 +92,11 @@ fn is_nobody(distinct_id: &str) -> bool {
     NOBODY.iter().any(|nobody| distinct_id.eq_ignore_ascii_case(nobody))
 }
 
-/// The entries of a JSON object; none when it is something else.
+/// Properties of a person that one event can set with one operation. Each becomes a row many times as long as its
+/// text, so their number bounds memory; the event's own row keeps whatever is beyond.
+const MAX_PROPERTIES: usize = 1000;
+
+/// The first entries of a JSON object; none when it is something else.
 fn entries<'a>(object: Option<&'a RawValue>) -> impl Iterator<Item = (Cow<'a, str>, &'a str)> {
     let parsed = object.and_then(|object| serde_json::from_str::<Entries<'a>>(object.get()).ok());
     parsed.map(|entries| entries.0).unwrap_or_default().into_iter()
@@ -116,9 +121,13 @@ impl<'de> Visitor<'de> for EntriesVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
         let mut entries = Vec::new();
-        while let Some((key, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
+        while entries.len() < MAX_PROPERTIES {
+            let Some((key, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? else {
+                return Ok(Entries(entries));
+            };
             entries.push((key.0, value.get()));
         }
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Entries(entries))
     }
 }
@@ -164,6 +173,15 @@ mod tests {
     fn an_id_for_everybody_is_not_linked(#[case] distinct_id: &str, #[case] alias: &str) {
         let claims = Claims { alias: Some(alias.into()), ..Claims::default() };
         assert_eq!(facts("$create_alias", distinct_id, claims), vec![]);
+    }
+
+    #[test]
+    fn properties_beyond_the_limit_are_left_to_the_event() {
+        let object: serde_json::Map<_, _> =
+            (0..=MAX_PROPERTIES).map(|key| (format!("k{key}"), true.into())).collect();
+        let json = serde_json::Value::Object(object).to_string();
+        let claims = Claims { set: Some(raw(&json)), ..Claims::default() };
+        assert_eq!(facts("$set", "u1", claims).len(), 1 + MAX_PROPERTIES);
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub enum Refused {
 /// The first piece of output; later ones double it.
 const FIRST_STEP: usize = 64 * 1024;
 
+/// Deflate cannot pack better than this.
+const LARGEST_RATIO: usize = 1032;
+
 /// Inflates `body` into at most `max_bytes`. `grant` is asked for each further piece of memory before it is used.
 pub fn inflate(
     body: &[u8],
@@ -30,7 +33,7 @@ pub fn inflate(
     mut grant: impl FnMut(usize) -> bool,
 ) -> Result<Vec<u8>, Refused> {
     let mut decoder = MultiGzDecoder::new(body);
-    let mut output = Vec::new();
+    let mut output = Vec::with_capacity(expected(body, max_bytes));
     let mut filled = 0;
     loop {
         if filled == output.len() {
@@ -39,6 +42,8 @@ pub fn inflate(
             }
             // One byte more than the cap, so that a body of exactly the cap is told from a longer one.
             let step = filled.max(FIRST_STEP).min(max_bytes + 1 - filled);
+            let room = output.capacity() - filled;
+            let step = if room > 0 { step.min(room) } else { step };
             if !grant(step) {
                 return Err(Refused::NoMemory);
             }
@@ -54,6 +59,15 @@ pub fn inflate(
             Err(_) => return Err(Refused::Invalid),
         }
     }
+}
+
+/// Length of the output by the last member's own account, which may be false: only address space depends on it, since
+/// memory is taken as it is filled. Growing step by step would hold old and new copies at once.
+fn expected(body: &[u8], max_bytes: usize) -> usize {
+    let Some(trailer) = body.last_chunk::<4>() else { return 0 };
+    let claimed = usize::try_from(u32::from_le_bytes(*trailer)).unwrap_or(usize::MAX);
+    // One byte more, so that the end of the stream is found without growing.
+    claimed.saturating_add(1).min(max_bytes + 1).min(body.len().saturating_mul(LARGEST_RATIO))
 }
 
 #[cfg(test)]
