@@ -58,7 +58,9 @@ pub(crate) async fn fetch_catalogue(connection: &Connection) -> Result<Catalogue
 async fn fetch_endpoint(connection: &Connection) -> Result<Catalogue, Error> {
     let databases: BTreeSet<String> = names(connection, "SELECT name FROM system.databases").await?;
     let privileges = Privileges::new(
-        connection.rows::<PrivilegeRow>("SELECT privilege, parent_group FROM system.privileges").await?,
+        connection
+            .rows::<PrivilegeRow>("SELECT privilege, level, parent_group FROM system.privileges")
+            .await?,
     );
     let users = connection.rows::<UserRow>("SELECT * FROM system.users").await?;
     let grants = connection.rows::<GranteeRow<GrantRow>>("SELECT * FROM system.grants").await?;

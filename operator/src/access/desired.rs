@@ -24,6 +24,16 @@ const MIGRATE_PRIVILEGES: [&str; 13] = [
     "OPTIMIZE",
 ];
 
+/// Table engines of the migrations: with `table_engines_require_grant`, as shipped with ClickHouse, each needs a right.
+const MIGRATE_ENGINES: [&str; 6] = [
+    "MergeTree",
+    "ReplacingMergeTree",
+    "AggregatingMergeTree",
+    "ReplicatedMergeTree",
+    "ReplicatedReplacingMergeTree",
+    "ReplicatedAggregatingMergeTree",
+];
+
 /// SHA-256 of a password of 32 random bytes. Never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct PasswordHash([u8; 32]);
@@ -179,6 +189,9 @@ fn ingest_role(names: &ClickhouseNames) -> Role {
 fn migrate_role(names: &ClickhouseNames) -> Role {
     let mut rights = on_database(&MIGRATE_PRIVILEGES, names);
     rights.push(Right::new("SET DEFINER", Scope::Object(names.definer())));
+    rights.extend(
+        MIGRATE_ENGINES.iter().map(|engine| Right::new("TABLE ENGINE", Scope::Object((*engine).to_owned()))),
+    );
     Role { name: names.migrate_role(), class: Class::Migrate, rights }
 }
 
@@ -216,4 +229,27 @@ fn login_user(names: &ClickhouseNames, login: &Login) -> User {
 fn on_database(privileges: &[&str], names: &ClickhouseNames) -> Vec<Right> {
     let right = |privilege: &&str| Right::new(privilege, Scope::Database(names.database.clone()));
     privileges.iter().map(right).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIGRATION: &str = include_str!("../../../ingest/migrations/0001_product.sql");
+
+    #[test]
+    fn the_ingest_may_write_exactly_the_tables_of_the_migrations() {
+        let tables =
+            MIGRATION.lines().filter_map(|line| line.strip_prefix("CREATE TABLE IF NOT EXISTS {database}."));
+        let tables: Vec<_> = tables.filter_map(|rest| rest.split(' ').next()).collect();
+        assert_eq!(tables, INGEST_TABLES);
+    }
+
+    #[test]
+    fn every_engine_of_the_migrations_may_be_used() {
+        let engines = MIGRATION.split("{engine:").skip(1).filter_map(|rest| rest.split('}').next());
+        let missing: Vec<_> =
+            engines.filter(|engine| !engine.contains('.') && !MIGRATE_ENGINES.contains(engine)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
 }

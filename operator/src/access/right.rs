@@ -90,24 +90,31 @@ pub(crate) fn rights_sql(rights: &[Right]) -> String {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Privileges {
     members: BTreeMap<String, Vec<String>>,
+    levels: BTreeMap<String, String>,
 }
 
 /// A row of `system.privileges`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct PrivilegeRow {
     pub(crate) privilege: String,
+    /// Narrowest thing that it can be granted on; groups have none.
+    #[serde(default)]
+    pub(crate) level: Option<String>,
     pub(crate) parent_group: Option<String>,
 }
 
 impl Privileges {
     pub(crate) fn new(rows: impl IntoIterator<Item = PrivilegeRow>) -> Self {
-        let mut members: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for PrivilegeRow { privilege, parent_group } in rows {
+        let mut privileges = Self::default();
+        for PrivilegeRow { privilege, level, parent_group } in rows {
+            if let Some(level) = level {
+                privileges.levels.insert(privilege.clone(), level);
+            }
             if let Some(group) = parent_group {
-                members.entry(group).or_default().push(privilege);
+                privileges.members.entry(group).or_default().push(privilege);
             }
         }
-        Self { members }
+        privileges
     }
 
     /// The privileges that a name stands for; a privilege that is no group stands for itself.
@@ -125,9 +132,21 @@ impl Privileges {
         leaves
     }
 
+    // Granting a group grants those members that can be held at that scope: SHOW on a table leaves SHOW DATABASES out.
     fn expand(&self, right: &Right) -> Vec<Right> {
+        let fits = |leaf: &&String| **leaf == right.privilege || self.fits(leaf, &right.scope);
         let scope = || right.scope.clone();
-        self.leaves(&right.privilege).iter().map(|leaf| Right::new(leaf, scope())).collect()
+        self.leaves(&right.privilege).iter().filter(fits).map(|leaf| Right::new(leaf, scope())).collect()
+    }
+
+    fn fits(&self, leaf: &str, scope: &Scope) -> bool {
+        let Some(level) = self.levels.get(leaf) else { return true };
+        match scope {
+            Scope::Server | Scope::Object(_) => true,
+            Scope::Database(_) => level != "GLOBAL",
+            Scope::Table(..) => level != "GLOBAL" && level != "DATABASE",
+            Scope::Column(..) => level == "COLUMN",
+        }
     }
 }
 
@@ -148,10 +167,10 @@ pub(crate) struct GrantRow {
 /// Everything that one role or user is granted, in canonical form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Grants {
-    rights: BTreeSet<Right>,
-    denied: BTreeSet<Right>,
+    pub(super) rights: BTreeSet<Right>,
+    pub(super) denied: BTreeSet<Right>,
     // Grant options and wildcards: Weir never gives them, so they are surplus whatever they are on.
-    excess: bool,
+    pub(super) excess: bool,
 }
 
 impl Grants {
@@ -182,9 +201,13 @@ impl Grants {
         self.excess || self.rights.iter().any(|held| !wanted.iter().any(|right| covers(right, held)))
     }
 
+    // A denial counts against the wider right that it was cut out of, not against a narrower one granted inside it.
     fn holds(&self, right: &Right) -> bool {
-        let denied = |denial: &Right| covers(denial, right) || covers(right, denial);
-        self.rights.iter().any(|held| covers(held, right)) && !self.denied.iter().any(denied)
+        let cut = |held: &Right| {
+            let touches = |denial: &&Right| covers(denial, right) || covers(right, denial);
+            self.denied.iter().filter(touches).any(|denial| covers(held, denial))
+        };
+        self.rights.iter().any(|held| covers(held, right) && !cut(held))
     }
 }
 

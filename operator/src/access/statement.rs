@@ -91,7 +91,7 @@ mod tests {
             Right::new("SET DEFINER", Scope::Object("shop_definer".into())),
         ];
         let grant = Action::Grant { to: Entity::role("r"), rights: rights.clone() };
-        let expected = r"GRANT SELECT ON `a\`b`.*, INSERT, SELECT(`uuid`) ON `shop`.`events`, SET DEFINER ON `shop_definer` TO `r`";
+        let expected = r"GRANT SELECT ON `a\`b`.*, SET DEFINER ON `shop_definer`, INSERT, SELECT(`uuid`) ON `shop`.`events` TO `r`";
         assert_eq!(sql(&grant), [expected]);
         let replace = Action::ReplaceGrants { of: Entity::role("r"), rights };
         assert_eq!(sql(&replace), [format!("{expected} WITH REPLACE OPTION")]);

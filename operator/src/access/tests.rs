@@ -1,1 +1,53 @@
-//! Against a real server.
+//! Access as a whole: plans against a model of ClickHouse, and the same actions against a real one.
+
+mod model;
+mod planning;
+mod real;
+
+use super::*;
+use crate::names::ClickhouseNames;
+
+/// A stack of its own for each test, so that tests share a server without meeting.
+struct Stack {
+    owner: Owner,
+    names: ClickhouseNames,
+}
+
+impl Stack {
+    fn new(namespace: &str, name: &str) -> Self {
+        let owner = Owner {
+            cluster_id: "cluster-a".into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            uid: format!("uid-of-{name}"),
+        };
+        Self { names: ClickhouseNames::new(namespace, name, None), owner }
+    }
+
+    /// The access of a stack with one reader, `bi`, and the given logins.
+    fn desired(&self, logins: &[Login]) -> Desired {
+        let readers = ["bi".to_owned()];
+        desired(&DesiredRequest { owner: &self.owner, names: &self.names, readers: &readers, logins })
+    }
+
+    fn logins(&self) -> Vec<Login> {
+        let login = |user: String, purpose| Login {
+            password: Some(PasswordHash::of(&password_of(&user))),
+            user,
+            purpose,
+        };
+        vec![
+            login(self.names.ingest_user(1), Purpose::Ingest),
+            login(self.names.reader_user("bi", 1), Purpose::Reader("bi".into())),
+        ]
+    }
+
+    fn migration(&self, run: &str) -> Login {
+        let user = self.names.migrate_user(run);
+        Login { password: Some(PasswordHash::of(&password_of(&user))), user, purpose: Purpose::Migrate }
+    }
+}
+
+fn password_of(user: &str) -> String {
+    format!("password of {user}")
+}

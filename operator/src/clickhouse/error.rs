@@ -200,10 +200,10 @@ fn code_name(body: &str) -> Option<String> {
 
 fn missing_privilege(body: &str) -> Option<String> {
     let rest = body.split("have the grant ").nth(1)?;
-    let privilege: String =
-        rest.chars().take_while(|character| character.is_ascii_uppercase() || *character == ' ').collect();
-    let privilege = privilege.trim_end().trim_end_matches(" ON").trim();
-    (!privilege.is_empty() && privilege.len() <= 64).then(|| privilege.to_owned())
+    let privilege = rest.split(" ON ").next()?.split('(').next()?;
+    let plain =
+        !privilege.is_empty() && privilege.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b' ');
+    (plain && privilege.len() <= 64).then(|| privilege.to_owned())
 }
 
 #[cfg(test)]

@@ -1,0 +1,108 @@
+//! A model of what ClickHouse does with the actions, on a `Catalogue`.
+
+use super::super::catalogue::UserState;
+use super::super::right::{Grants, PrivilegeRow, Privileges};
+use super::*;
+
+/// An empty server that knows the groups which Weir grants.
+pub(super) fn empty_server() -> Catalogue {
+    let groups = [
+        ("ALTER UPDATE", "ALTER TABLE"),
+        ("ALTER TTL", "ALTER TABLE"),
+        ("ALTER VIEW MODIFY QUERY", "ALTER VIEW"),
+    ];
+    let row = |(privilege, group): (&str, &str)| PrivilegeRow {
+        privilege: privilege.into(),
+        level: None,
+        parent_group: Some(group.into()),
+    };
+    Catalogue {
+        administrator: "admin".into(),
+        privileges: Privileges::new(groups.map(row)),
+        ..Catalogue::default()
+    }
+}
+
+/// Does what ClickHouse does.
+pub(super) fn apply(catalogue: &mut Catalogue, owner: &Owner, action: &Action) {
+    match action {
+        Action::CreateLedger => catalogue.intents = Some(Vec::new()),
+        Action::RecordIntents(claims) => record(catalogue, owner, claims),
+        Action::CloseIntents(closed) => {
+            intents(catalogue).retain(|intent| !closed.iter().any(|closed| closed.nonce == intent.nonce));
+        }
+        Action::RetainIntents(kept) => {
+            let is_kept = |intent: &Intent| kept.iter().any(|kept| kept.nonce == intent.nonce);
+            intents(catalogue)
+                .iter_mut()
+                .filter(|intent| is_kept(intent))
+                .for_each(|intent| intent.retained = true);
+        }
+        Action::CreateDatabase(name) => assert!(catalogue.databases.insert(name.clone()), "{name} exists"),
+        Action::CreateRole(name) => assert!(catalogue.roles.insert(name.clone()), "{name} exists"),
+        Action::CreateUser(user) => {
+            assert!(catalogue.users.insert(user.name.clone(), state(user)).is_none(), "{} exists", user.name);
+        }
+        Action::AlterUser(user) => {
+            assert!(
+                catalogue.users.insert(user.name.clone(), state(user)).is_some(),
+                "{} is missing",
+                user.name
+            );
+        }
+        Action::Grant { to, rights } => grant(catalogue, to, rights),
+        Action::ReplaceGrants { of, rights } => {
+            catalogue.grants.insert(of.clone(), Grants::default());
+            grant(catalogue, of, rights);
+        }
+        Action::GrantRole { role, user } => {
+            assert!(catalogue.roles.contains(role), "{role} is missing");
+            catalogue.role_grants.entry(Entity::user(user)).or_default().insert(role.clone());
+        }
+        Action::RevokeRole { role, from } => {
+            assert!(catalogue.role_grants.get_mut(from).is_some_and(|roles| roles.remove(role)));
+        }
+        Action::DropUser(name) => drop_entity(catalogue, &Entity::user(name)),
+        Action::DropRole(name) => drop_entity(catalogue, &Entity::role(name)),
+    }
+}
+
+fn intents(catalogue: &mut Catalogue) -> &mut Vec<Intent> {
+    catalogue.intents.as_mut().expect("the ledger exists")
+}
+
+fn record(catalogue: &mut Catalogue, owner: &Owner, claims: &[Claim]) {
+    for claim in claims {
+        let intent = Intent {
+            entity: claim.entity.clone(),
+            class: claim.class,
+            owner: owner.clone(),
+            nonce: uuid::Uuid::new_v4().to_string(),
+            retained: false,
+        };
+        intents(catalogue).push(intent);
+    }
+}
+
+fn state(user: &User) -> UserState {
+    let somewhere = user.hosts == Hosts::Any;
+    UserState { any_host: somewhere, some_host: somewhere, default_roles_all: true }
+}
+
+fn grant(catalogue: &mut Catalogue, to: &Entity, rights: &[Right]) {
+    assert!(catalogue.holds(to), "{to} is missing");
+    let privileges = catalogue.privileges.clone();
+    let held = catalogue.grants.entry(to.clone()).or_default();
+    for right in rights {
+        for leaf in privileges.leaves(&right.privilege) {
+            held.denied.retain(|denied| denied.privilege != leaf || !right.scope.covers(&denied.scope));
+            held.rights.insert(Right::new(&leaf, right.scope.clone()));
+        }
+    }
+}
+
+fn drop_entity(catalogue: &mut Catalogue, entity: &Entity) {
+    catalogue.users.remove(&entity.name).map_or_else(|| catalogue.roles.remove(&entity.name), |_| true);
+    catalogue.grants.remove(entity);
+    catalogue.role_grants.remove(entity);
+}

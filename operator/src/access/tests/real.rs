@@ -1,0 +1,368 @@
+//! The same actions against a real ClickHouse. `cargo verify` brings one up and says where it is.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+use secrecy::SecretString;
+use weir_crds::Reason;
+
+use super::super::right::{Grants, rights_sql};
+use super::*;
+use crate::clickhouse::{Comment, Connection, ConnectionSettings, Failure};
+use crate::quote::{identifier, literal};
+
+fn setting(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("set {name}: access tests need the ClickHouse that `cargo verify` starts"))
+}
+
+fn settings() -> ConnectionSettings {
+    let endpoints = vec![setting("WEIR_TEST_CLICKHOUSE_URL")];
+    ConnectionSettings { endpoints, ca_pem: None, timeout: Duration::from_secs(60) }
+}
+
+fn connect(settings: &ConnectionSettings, user: &str, password: &str) -> Connection {
+    let comment =
+        Comment { stack: "test/access".into(), uid: "u".into(), generation: 1, reason: "test".into() };
+    Connection::new(settings, user, SecretString::from(password), &comment).unwrap()
+}
+
+fn administrator() -> Connection {
+    connect(&settings(), &setting("WEIR_TEST_CLICKHOUSE_USER"), &setting("WEIR_TEST_CLICKHOUSE_PASSWORD"))
+}
+
+fn stack(name: &str) -> Stack {
+    Stack::new(name, &format!("s{}", &uuid::Uuid::new_v4().simple().to_string()[..8]))
+}
+
+async fn pass(connection: &Connection, desired: &Desired) -> Vec<Action> {
+    let Plan { actions: mut done, conflicts } = plan(desired, &fetch_catalogue(connection).await.unwrap());
+    assert_eq!(conflicts, []);
+    for action in &done {
+        apply(connection, &desired.owner, action).await.unwrap_or_else(|error| panic!("{action}: {error:?}"));
+    }
+    for action in surplus(desired, &fetch_catalogue(connection).await.unwrap()) {
+        apply(connection, &desired.owner, &action)
+            .await
+            .unwrap_or_else(|error| panic!("{action}: {error:?}"));
+        done.push(action);
+    }
+    done
+}
+
+fn login(connection: &Connection, user: &str) -> Connection {
+    connection.with_login(user, password_of(user).into())
+}
+
+async fn code_of(connection: &Connection, statement: &str) -> Option<u32> {
+    connection.execute(statement).await.err().and_then(|error| error.code())
+}
+
+#[tokio::test]
+async fn users_can_do_what_they_must_and_nothing_else() {
+    let (connection, stack) = (administrator(), stack("rights"));
+    let logins = [stack.logins(), vec![stack.migration("0000aaaa")]].concat();
+    let desired = stack.desired(&logins);
+    pass(&connection, &desired).await;
+    assert_eq!(pass(&connection, &desired).await, [], "a second pass");
+    for Login { user, .. } in &logins {
+        prove(&connection, user, &password_of(user).into(), &desired.required(user)).await.unwrap();
+    }
+    let database = identifier(&stack.names.database);
+    let [ingest, reader, migrate] = [0, 1, 2].map(|index| login(&connection, &logins[index].user));
+    let definer = identifier(&stack.names.definer());
+    for statement in [
+        format!("CREATE TABLE {database}.events_data (a Int8) ENGINE = MergeTree ORDER BY a"),
+        format!("ALTER TABLE {database}.events_data ADD COLUMN b Int8"),
+        format!(
+            "CREATE VIEW {database}.events DEFINER = {definer} SQL SECURITY DEFINER AS SELECT * FROM {database}.events_data"
+        ),
+    ] {
+        migrate.execute(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    ingest.execute(&format!("INSERT INTO {database}.events_data (a) VALUES (1)")).await.unwrap();
+    assert_eq!(ingest.value("SELECT 1").await.unwrap(), "1");
+    assert_eq!(reader.value(&format!("SELECT a FROM {database}.events")).await.unwrap(), "1");
+    for statement in [
+        format!("SELECT a FROM {database}.events_data"),
+        format!("DROP TABLE {database}.events_data"),
+        format!("CREATE TABLE {database}.x (a Int8) ENGINE = Memory"),
+        "SELECT * FROM weir_ledger.intents".to_owned(),
+        "CREATE USER x IDENTIFIED WITH sha256_hash BY 'aa'".to_owned(),
+    ] {
+        assert_eq!(code_of(&ingest, &statement).await, Some(497), "{statement}");
+    }
+    for statement in [
+        format!("INSERT INTO {database}.events_data (a) VALUES (1)"),
+        "SELECT * FROM weir_ledger.intents".to_owned(),
+    ] {
+        assert_eq!(code_of(&reader, &statement).await, Some(497), "{statement}");
+    }
+    assert_eq!(code_of(&migrate, "CREATE DATABASE weir_other").await, Some(497));
+}
+
+#[tokio::test]
+async fn what_a_person_changes_by_hand_is_repaired() {
+    let (connection, stack) = (administrator(), stack("drift"));
+    let desired = stack.desired(&stack.logins());
+    pass(&connection, &desired).await;
+    let settled = fetch_catalogue(&connection).await.unwrap();
+    let role = identifier(&stack.names.ingest_role());
+    let user = identifier(&stack.names.ingest_user(1));
+    let reader_role = identifier(&stack.names.reader_role("bi"));
+    let database = identifier(&stack.names.database);
+    for statement in [
+        format!("REVOKE INSERT ON {database}.`links` FROM {role}"),
+        format!("GRANT SELECT ON *.* TO {role}"),
+        format!("REVOKE SELECT ON {database}.`secret` FROM {reader_role}"),
+        format!("GRANT ALTER TABLE ON {database}.* TO {user}"),
+        format!("GRANT {reader_role} TO {user}"),
+        format!("ALTER USER {user} HOST NONE"),
+        format!("DROP USER {}", identifier(&stack.names.reader_user("bi", 1))),
+    ] {
+        connection.execute(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    assert!(!pass(&connection, &desired).await.is_empty());
+    assert_eq!(pass(&connection, &desired).await, []);
+    let repaired = fetch_catalogue(&connection).await.unwrap();
+    for (entity, _) in desired.entities() {
+        assert_eq!(repaired.grants.get(&entity), settled.grants.get(&entity), "{entity}");
+        assert_eq!(repaired.role_grants.get(&entity), settled.role_grants.get(&entity), "{entity}");
+    }
+    for Login { user, .. } in stack.logins() {
+        prove(&connection, &user, &password_of(&user).into(), &desired.required(&user)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_does_not_work_is_not_proven_and_can_be_restored() {
+    let (connection, stack) = (administrator(), stack("prove"));
+    let desired = stack.desired(&stack.logins());
+    pass(&connection, &desired).await;
+    let user = stack.names.ingest_user(1);
+    let error = prove(&connection, &user, &"another password".into(), &[]).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::LoginNotProven);
+    let other = "0".repeat(64);
+    let change = format!("ALTER USER {} IDENTIFIED WITH sha256_hash BY '{other}'", identifier(&user));
+    connection.execute(&change).await.unwrap();
+    assert!(prove(&connection, &user, &password_of(&user).into(), &[]).await.is_err());
+    apply(&connection, &desired.owner, &restore_login(&desired, &user).unwrap()).await.unwrap();
+    prove(&connection, &user, &password_of(&user).into(), &desired.required(&user)).await.unwrap();
+    let more = [Right::new("SELECT", Scope::Server)];
+    let error = prove(&connection, &user, &password_of(&user).into(), &more).await.unwrap_err();
+    assert!(matches!(error, Error::Rights { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn of_many_that_claim_a_name_at_once_exactly_one_owns_it() {
+    let (connection, contested) = (administrator(), stack("race"));
+    apply(&connection, &contested.owner, &Action::CreateLedger).await.unwrap();
+    let owners: Vec<_> = (0..8)
+        .map(|cluster| Owner { cluster_id: format!("cluster-{cluster}"), ..contested.owner.clone() })
+        .collect();
+    let claim = Claim { entity: Entity::role(&contested.names.ingest_role()), class: Class::Ingest };
+    let action = Action::RecordIntents(vec![claim.clone()]);
+    let results = join_all(owners.iter().map(|owner| apply(&connection, owner, &action))).await;
+    let winners: Vec<_> =
+        owners.iter().zip(&results).filter(|(_, result)| result.is_ok()).map(|(owner, _)| owner).collect();
+    assert_eq!(winners.len(), 1, "{results:?}");
+    for result in results.iter().filter_map(|result| result.as_ref().err()) {
+        let Error::Conflict(conflict) = result else { panic!("{result:?}") };
+        assert_eq!(conflict.owner.as_ref(), Some(winners[0]));
+    }
+    let open = fetch_catalogue(&connection).await.unwrap().intents.unwrap();
+    let of_name: Vec<_> = open.iter().filter(|intent| intent.entity == claim.entity).collect();
+    assert_eq!(of_name.iter().map(|intent| &intent.owner).collect::<Vec<_>>(), winners);
+}
+
+#[tokio::test]
+async fn a_foreign_user_is_named_and_not_touched() {
+    let (connection, stack) = (administrator(), stack("foreign"));
+    let user = stack.names.ingest_user(1);
+    let create = format!(
+        "CREATE USER {} IDENTIFIED WITH sha256_hash BY '{}' HOST ANY",
+        identifier(&user),
+        "1".repeat(64)
+    );
+    connection.execute(&create).await.unwrap();
+    let desired = stack.desired(&stack.logins());
+    let Plan { actions, conflicts } = plan(&desired, &fetch_catalogue(&connection).await.unwrap());
+    assert_eq!(conflicts, [OwnershipConflict { entity: Entity::user(&user), owner: None }]);
+    assert!(actions.iter().all(|action| !action.to_string().contains(&user)), "{actions:?}");
+    let again =
+        Action::CreateUser(desired.users.iter().find(|desired| desired.name == user).unwrap().clone());
+    let error = apply(&connection, &desired.owner, &again).await.unwrap_err();
+    assert_eq!(error, Error::Appeared(Entity::user(&user)));
+}
+
+#[tokio::test]
+async fn a_deleted_stack_leaves_its_data_to_its_successor() {
+    let (connection, stack) = (administrator(), stack("successor"));
+    pass(&connection, &stack.desired(&stack.logins())).await;
+    for action in deletion(&stack.owner, &fetch_catalogue(&connection).await.unwrap()) {
+        apply(&connection, &stack.owner, &action).await.unwrap();
+    }
+    let catalogue = fetch_catalogue(&connection).await.unwrap();
+    assert_eq!(deletion(&stack.owner, &catalogue), []);
+    assert!(!catalogue.users.contains_key(&stack.names.ingest_user(1)));
+    assert!(!catalogue.roles.contains(&stack.names.ingest_role()));
+    assert!(catalogue.databases.contains(&stack.names.database));
+    let user = stack.names.ingest_user(1);
+    assert_eq!(code_of(&login(&connection, &user), "SELECT 1").await, Some(516));
+
+    let successor =
+        Stack { owner: Owner { uid: "another".into(), ..stack.owner.clone() }, names: stack.names.clone() };
+    let desired = successor.desired(&successor.logins());
+    pass(&connection, &desired).await;
+    assert_eq!(pass(&connection, &desired).await, []);
+    prove(&connection, &user, &password_of(&user).into(), &desired.required(&user)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_migration_run_ends_the_query_of_the_earlier_one() {
+    let (connection, stack) = (administrator(), stack("fence"));
+    let first = stack.migration("0000aaaa");
+    pass(&connection, &stack.desired(std::slice::from_ref(&first))).await;
+    let zombie = login(&connection, &first.user);
+    let long = "SELECT sleepEachRow(1) FROM numbers(50) SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0";
+    let query = tokio::spawn(async move { zombie.execute(long).await });
+    let running = format!("SELECT count() FROM system.processes WHERE user = {}", literal(&first.user));
+    while connection.value(&running).await.unwrap() == "0" {
+        tokio::task::yield_now().await;
+    }
+    let next = stack.migration("1111bbbb");
+    pass(&connection, &stack.desired(std::slice::from_ref(&next))).await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), query).await.expect("the query ends").unwrap();
+    assert!(ended.is_err());
+    assert_eq!(code_of(&login(&connection, &first.user), "SELECT 1").await, Some(516));
+    prove(&connection, &next.user, &password_of(&next.user).into(), &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn each_fault_has_its_reason_and_no_secret_in_its_text() {
+    let user = setting("WEIR_TEST_CLICKHOUSE_USER");
+    let wrong = connect(&settings(), &user, "canary-password");
+    let unreachable = ConnectionSettings { endpoints: vec!["http://127.0.0.1:1".into()], ..settings() };
+    let stack = stack("fault");
+    let desired = stack.desired(&stack.logins());
+    let connection = administrator();
+    pass(&connection, &desired).await;
+    let ingest = login(&connection, &stack.names.ingest_user(1));
+    let no_right = ingest
+        .execute("CREATE USER `canary` IDENTIFIED WITH sha256_hash BY 'canary-hash'")
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&no_right.failure, Failure::Server { privilege: Some(privilege), .. } if privilege == "CREATE USER")
+    );
+    let cases = [
+        (fetch_catalogue(&wrong).await.unwrap_err(), Reason::ClickhouseAuthenticationFailed),
+        (
+            fetch_catalogue(&connect(&unreachable, &user, "canary-password")).await.unwrap_err(),
+            Reason::ClickhouseUnreachable,
+        ),
+        (no_right, Reason::ClickhousePermissionDenied),
+        (connection.execute("SELECT canary FROM canary.canary").await.unwrap_err(), Reason::ClickhouseError),
+    ];
+    for (error, reason) in cases {
+        assert_eq!(error.reason(), reason, "{error}");
+        let shown = format!("{error} {error:?} {}", error.hint());
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn canonical_grants_are_those_of_the_server() {
+    let (connection, stack) = (administrator(), stack("canonical"));
+    let mut runner = TestRunner::deterministic();
+    let sets: Vec<Vec<Right>> = (0..40)
+        .map(|_| prop::collection::vec(any_right(), 1..8).new_tree(&mut runner).unwrap().current())
+        .collect();
+    let role = |index: usize| format!("{}_{index}", stack.names.ingest_role());
+    let created = (0..sets.len()).map(|index| {
+        let (connection, statement) =
+            (connection.clone(), format!("CREATE ROLE {}", identifier(&role(index))));
+        async move { connection.execute(&statement).await }
+    });
+    join_all(created).await.into_iter().for_each(Result::unwrap);
+    let granted = sets.iter().enumerate().map(|(index, rights)| {
+        let statement = format!("GRANT {} TO {}", rights_sql(rights), identifier(&role(index)));
+        let connection = connection.clone();
+        async move { connection.execute(&statement).await.map_err(|error| (statement, error)) }
+    });
+    join_all(granted).await.into_iter().for_each(Result::unwrap);
+    let catalogue = fetch_catalogue(&connection).await.unwrap();
+    for (index, rights) in sets.iter().enumerate() {
+        let none = Grants::default();
+        let held = catalogue.grants.get(&Entity::role(&role(index))).unwrap_or(&none);
+        assert_eq!(held.missing(rights, &catalogue.privileges), [], "{rights:?} {held:?}");
+        assert!(!held.has_surplus(rights, &catalogue.privileges), "{rights:?} {held:?}");
+        let further = Right::new("BACKUP", Scope::Database("further".into()));
+        assert_eq!(
+            held.missing(std::slice::from_ref(&further), &catalogue.privileges),
+            [further],
+            "{held:?}"
+        );
+        assert!(held.has_surplus(&[], &catalogue.privileges), "{held:?}");
+    }
+}
+
+fn any_right() -> impl Strategy<Value = Right> {
+    let privilege = prop::sample::select(vec![
+        "SELECT",
+        "INSERT",
+        "ALTER TABLE",
+        "ALTER VIEW",
+        "ALTER UPDATE",
+        "ALTER COLUMN",
+        "CREATE TABLE",
+        "CREATE VIEW",
+        "DROP TABLE",
+        "SHOW",
+        "TRUNCATE",
+        "OPTIMIZE",
+        "dictGet",
+    ]);
+    let database = prop::sample::select(vec!["shop", "we-ird`db", "other"]);
+    let table = prop::option::of(prop::sample::select(vec!["events", "a b", "links"]));
+    (privilege, database, table).prop_map(|(privilege, database, table)| {
+        let scope = match table {
+            Some(table) => Scope::Table(database.to_owned(), table.to_owned()),
+            None => Scope::Database(database.to_owned()),
+        };
+        Right::new(privilege, scope)
+    })
+}
+
+#[tokio::test]
+async fn quoted_text_is_what_the_servers_parser_reads() {
+    #[derive(serde::Deserialize)]
+    struct Row {
+        texts: Vec<String>,
+    }
+    let connection = administrator();
+    let mut runner = TestRunner::deterministic();
+    let text = prop_oneof![any::<String>(), "[`'\"\\\\;\\-/* \n\t\r\0%{}a]{0,16}"];
+    let texts: Vec<String> = (0..2_000).map(|_| text.new_tree(&mut runner).unwrap().current()).collect();
+    for texts in texts.chunks(500) {
+        let literals: Vec<_> = texts.iter().map(|text| literal(text)).collect();
+        let rows: Vec<Row> =
+            connection.rows(&format!("SELECT [{}] AS texts", literals.join(", "))).await.unwrap();
+        assert_eq!(rows[0].texts, texts);
+        // An empty name is refused by the parser, whoever quotes it.
+        let names: Vec<_> = texts.iter().filter(|text| !text.is_empty()).collect();
+        let columns: Vec<_> = names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| format!("1 AS {}", identifier(&format!("{index}{name}"))))
+            .collect();
+        let rows: Vec<serde_json::Map<String, serde_json::Value>> =
+            connection.rows(&format!("SELECT {}", columns.join(", "))).await.unwrap();
+        assert!(
+            names.iter().enumerate().all(|(index, name)| rows[0].contains_key(&format!("{index}{name}")))
+        );
+    }
+}
