@@ -1,1 +1,260 @@
-//! Skeleton.
+//! The reconcile of an `AnalyticsStack`: six steps, and what follows from how they ended.
+
+mod apply;
+mod child;
+mod context;
+mod credential;
+mod deletion;
+mod desired;
+#[cfg(test)]
+mod fixture;
+mod memory;
+mod observe;
+mod observed;
+mod plan;
+mod report;
+mod requeue;
+mod stack;
+mod status;
+mod validate;
+mod watch;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) use context::{Context, Settings, Shared};
+use kube::ResourceExt as _;
+use kube::runtime::controller::Action;
+use memory::Memory;
+use plan::{Hold, View};
+use status::{Facts, Outcome};
+pub(crate) use validate::Rules;
+use validate::{Found, Invalid, validate};
+pub(crate) use watch::{Guarded, Scope, watch};
+use weir_crds::{AnalyticsStack, AnalyticsStackStatus, ConditionType};
+
+use crate::access::Owner;
+use crate::kubernetes;
+use crate::metrics;
+
+/// A pass that could not say how it ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Status could not be written.
+    #[error("failed to report")]
+    Report(#[from] kubernetes::Error),
+    /// The pass took too long and was given up.
+    #[error("the pass did not end within {}s", .0.as_secs())]
+    Deadline(Duration),
+    /// The process is ending.
+    #[error("the watches ended")]
+    Watches(#[from] kube::runtime::reflector::store::WriterDropped),
+}
+
+impl Error {
+    const fn step(&self) -> &'static str {
+        match self {
+            Self::Report(_) => "report",
+            Self::Deadline(_) => "deadline",
+            Self::Watches(_) => "watch",
+        }
+    }
+}
+
+/// One pass over one stack.
+pub(crate) async fn reconcile(guarded: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Error> {
+    ctx.stores.ready().await?;
+    let stack = match &guarded.0 {
+        Ok(stack) => stack,
+        Err(invalid) => {
+            ctx.metrics.error("deserialize");
+            tracing::warn!(error = %invalid, "a stack cannot be read; it waits for an edit");
+            return Ok(Action::await_change());
+        }
+    };
+    let started = Instant::now();
+    let memory = ctx.memories.of(&stack.uid().unwrap_or_default());
+    let mut memory = memory.lock().await;
+    let pass = Box::pin(pass(&ctx, stack, &mut memory));
+    let Ok(ended) = tokio::time::timeout(ctx.settings.pass, pass).await else {
+        ctx.metrics.pass(metrics::Outcome::Abandoned, started.elapsed());
+        memory.catalogue = None;
+        return Err(Error::Deadline(ctx.settings.pass));
+    };
+    let (outcome, action) = ended?;
+    ctx.metrics.pass(outcome, started.elapsed());
+    ctx.metrics.set_stacks(ctx.memories.count());
+    Ok(action)
+}
+
+/// When a pass that failed as a whole is tried again.
+#[expect(clippy::needless_pass_by_value, reason = "the runner hands the values over")]
+pub(crate) fn error_policy(guarded: Arc<Guarded>, error: &Error, ctx: Arc<Context>) -> Action {
+    ctx.metrics.error(error.step());
+    tracing::warn!(error = error as &dyn std::error::Error, "a pass failed");
+    let memory = ctx.memories.of(&guarded.uid().unwrap_or_default());
+    let count = memory.try_lock().map_or(1, |mut memory| memory.fail(error.step().into()));
+    Action::requeue(requeue::backoff(count))
+}
+
+async fn pass(
+    ctx: &Context,
+    stack: &AnalyticsStack,
+    memory: &mut Memory,
+) -> Result<(metrics::Outcome, Action), Error> {
+    let previous = freshest_status(stack, memory);
+    if stack.metadata.deletion_timestamp.is_some() {
+        return deletion::pass(ctx, stack, &previous, memory).await;
+    }
+    let previous = begin(ctx, stack, previous, memory).await?;
+    let (outcome, done) = match validate(stack, &ctx.settings.rules, Found::default()) {
+        Err(problems) => (invalid(&problems), 0),
+        Ok(_) => steps(ctx, stack, &previous, memory).await,
+    };
+    let generation = stack.metadata.generation.unwrap_or(0);
+    let status = status::derive(&previous, generation, &outcome, observe::now());
+    report::patch_status(ctx, stack, &previous, &status, memory).await?;
+    for hold in &outcome.holds {
+        ctx.metrics.hold(hold.reason.as_str());
+    }
+    Ok(requeue::after(ctx, stack, &outcome, done, memory))
+}
+
+/// The status to start from: the watch may lag behind what this process wrote last.
+fn freshest_status(stack: &AnalyticsStack, memory: &Memory) -> AnalyticsStackStatus {
+    let seen = stack.resource_version().and_then(|version| version.parse().ok()).unwrap_or(0_u64);
+    match &memory.status {
+        Some((version, status)) if *version > seen => status.clone(),
+        Some(_) | None => stack.status.clone().unwrap_or_default(),
+    }
+}
+
+/// Says at once that a new generation is being worked on, before anything takes time.
+async fn begin(
+    ctx: &Context,
+    stack: &AnalyticsStack,
+    previous: AnalyticsStackStatus,
+    memory: &mut Memory,
+) -> Result<AnalyticsStackStatus, Error> {
+    let generation = stack.metadata.generation.unwrap_or(0);
+    if previous.observed_generation == Some(generation) && !previous.conditions.is_empty() {
+        return Ok(previous);
+    }
+    let serves = previous.replicas.unwrap_or(0) > 0;
+    let status = status::begin(&previous, generation, serves, observe::now());
+    report::patch_status(ctx, stack, &previous, &status, memory).await?;
+    Ok(status)
+}
+
+fn invalid(problems: &[Invalid]) -> Outcome {
+    let hold = |problem: &Invalid| Hold {
+        stage: ConditionType::SpecValid,
+        object: problem.field.into(),
+        reason: Invalid::REASON,
+        hint: problem.hint.clone(),
+        blocks: true,
+        until: None,
+    };
+    Outcome { holds: problems.iter().map(hold).collect(), ..Outcome::default() }
+}
+
+/// Observe, validate, desired, plan and apply; returns what to tell and how many steps were done.
+async fn steps(
+    ctx: &Context,
+    stack: &AnalyticsStack,
+    previous: &AnalyticsStackStatus,
+    memory: &mut Memory,
+) -> (Outcome, usize) {
+    let observation = observe::observe(ctx, stack, previous, memory).await;
+    let observed = &observation.observed;
+    let found = Found { ca_pem: observation.ca_pem.clone(), image: observation.image.clone() };
+    let checked = match validate(stack, &ctx.settings.rules, found) {
+        Ok(checked) => checked,
+        Err(problems) => return (invalid(&problems), 0),
+    };
+    let owner = owner(ctx, stack);
+    let desired = build_desired(&checked, &owner, observed);
+    let plan = plan::plan(&View { stack: &checked, desired: &desired, observed });
+    log(&plan);
+    let tools = apply::Tools {
+        ctx,
+        stack,
+        namespace: &checked.namespace,
+        name: &checked.name,
+        checked: Some(&checked),
+        owner: &owner,
+        connection: observation.connection.as_ref(),
+    };
+    let applied = apply::apply(&tools, plan, memory).await;
+    forget_stale_answers(&applied.holds, memory);
+    let facts = facts(&checked, &desired, observed, &applied);
+    (Outcome { holds: applied.holds, serves: observed.available_pods() > 0, facts }, applied.done)
+}
+
+fn build_desired(stack: &stack::Stack, owner: &Owner, observed: &observed::Observed) -> desired::Desired {
+    let generations = observed::Generations { stack, observed };
+    let credentials = credential::credentials(stack, &observed.secrets, &generations);
+    let migrated = stack.image.as_ref().is_some_and(|image| observed.is_migrated(stack, image));
+    desired::desired(&desired::Inputs {
+        stack,
+        owner,
+        secrets: &observed.secrets,
+        highest: &generations,
+        migrated,
+        retiring: &plan::retiring(stack, observed, &credentials),
+    })
+}
+
+/// What ClickHouse said is asked again after a wait for access: it may have changed meanwhile.
+fn forget_stale_answers(holds: &[Hold], memory: &mut Memory) {
+    let concerns_access = |hold: &Hold| {
+        hold.blocks && matches!(hold.stage, ConditionType::AccessReady | ConditionType::CredentialsReady)
+    };
+    if holds.iter().any(concerns_access) {
+        memory.catalogue = None;
+    }
+}
+
+fn owner(ctx: &Context, stack: &AnalyticsStack) -> Owner {
+    Owner {
+        cluster_id: ctx.settings.cluster_id.clone(),
+        namespace: stack.namespace().unwrap_or_default(),
+        name: stack.name_any(),
+        uid: stack.uid().unwrap_or_default(),
+    }
+}
+
+fn log(plan: &plan::Plan) {
+    let steps = plan.summary();
+    if !steps.is_empty() {
+        tracing::info!(steps = steps.join("; "), "plan");
+    }
+}
+
+fn facts(
+    stack: &stack::Stack,
+    desired: &desired::Desired,
+    observed: &observed::Observed,
+    applied: &apply::Applied,
+) -> Facts {
+    let (keys, users) = status::credential_status(stack, &desired.credentials);
+    let selector = desired::metadata::selector_labels(stack, desired::metadata::Component::Ingest);
+    Facts {
+        image: observed.image.clone().ok(),
+        database: Some(stack.clickhouse.names.database.clone()),
+        url: Some(stack.url()),
+        keys: Some(keys),
+        users: Some(users),
+        schema: applied.schema.clone(),
+        replicas: Some(
+            observed
+                .deployment
+                .as_ref()
+                .and_then(|deployment| deployment.status.as_ref()?.ready_replicas)
+                .unwrap_or(0),
+        ),
+        selector: Some(
+            selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","),
+        ),
+    }
+}

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
@@ -163,9 +164,39 @@ pub(crate) async fn delete<K: Namespaced>(
     name: &str,
     uid: &str,
 ) -> Result<(), Error> {
+    delete_with::<K>(client, namespace, name, uid, DeleteParams::background()).await
+}
+
+/// Reads the metadata of an object; `None` when there is none.
+pub(crate) async fn fetch_metadata<K: Namespaced>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<ObjectMeta>, Error> {
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    Ok(call::<K, _>("read", name, api.get_metadata_opt(name)).await?.map(|found| found.metadata))
+}
+
+/// Deletes the object with this UID after everything that it owns is gone.
+pub(crate) async fn delete_foreground<K: Namespaced>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+) -> Result<(), Error> {
+    delete_with::<K>(client, namespace, name, uid, DeleteParams::foreground()).await
+}
+
+async fn delete_with<K: Namespaced>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+    params: DeleteParams,
+) -> Result<(), Error> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let preconditions = Preconditions { uid: Some(uid.into()), ..Preconditions::default() };
-    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    let params = DeleteParams { preconditions: Some(preconditions), ..params };
     match call::<K, _>("delete", name, api.delete(name, &params)).await {
         Ok(_) => Ok(()),
         Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),

@@ -24,7 +24,7 @@ pub mod run;
 mod access;
 mod admin;
 mod clickhouse;
-pub mod controller;
+mod controller;
 mod image;
 mod kubernetes;
 mod lease;

@@ -1,6 +1,6 @@
 //! A stack that has been checked: what every later step works on instead of the raw spec.
 
-use weir_crds::{DeletionPolicy, IngestSpec, KeySpec};
+use weir_crds::{IngestSpec, KeySpec};
 
 use crate::names::ClickhouseNames;
 
@@ -28,8 +28,6 @@ pub(crate) struct Stack {
     pub(crate) keys: Vec<Key>,
     /// Readers.
     pub(crate) readers: Vec<Reader>,
-    /// What deleting does.
-    pub(crate) deletion: DeletionPolicy,
 }
 
 /// ClickHouse of a stack.
@@ -39,6 +37,8 @@ pub(crate) struct Clickhouse {
     pub(crate) endpoints: Vec<Endpoint>,
     /// Names of database, roles and users.
     pub(crate) names: ClickhouseNames,
+    /// Whether the spec names a CA.
+    pub(crate) names_ca: bool,
     /// CA bundle, when the spec names one and it could be read.
     pub(crate) ca_pem: Option<String>,
 }
@@ -102,11 +102,6 @@ pub(crate) struct Reader {
 }
 
 impl Stack {
-    /// `namespace/name`.
-    pub(crate) fn full_name(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
-    }
-
     /// Name of a child: the stack's name and a suffix.
     pub(crate) fn child_name(&self, suffix: &str) -> String {
         format!("{}-{suffix}", self.name)

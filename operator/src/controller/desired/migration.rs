@@ -48,7 +48,7 @@ pub(crate) fn job(stack: &Stack, image: &Image) -> Job {
 fn failure_policy() -> PodFailurePolicy {
     let evicted = PodFailurePolicyOnPodConditionsPattern {
         type_: "DisruptionTarget".into(),
-        status: Some("True".into()),
+        status: "True".into(),
     };
     let permanent = PodFailurePolicyOnExitCodesRequirement {
         operator: "In".into(),

@@ -1,0 +1,244 @@
+//! Carries a plan out, step by step, and stops at the first that fails or must wait. The only place that writes.
+
+mod child;
+mod secret;
+
+use std::time::Duration;
+
+use serde_json::json;
+use weir_crds::{AnalyticsStack, ConditionType, FINALIZER, Reason, SchemaStatus};
+
+use super::Context;
+use super::memory::Memory;
+use super::observe::fault;
+use super::plan::{Action, Hold, Plan, Proof, Step};
+use crate::access::{self, Owner};
+use crate::clickhouse::Connection;
+use crate::kubernetes;
+use crate::quote::identifier;
+
+/// Time that proving one login may take on all endpoints.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a plan came to.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    /// How many steps were done.
+    pub(crate) done: usize,
+    /// What is waited for, failures included.
+    pub(crate) holds: Vec<Hold>,
+    /// Version of the schema, when it was read.
+    pub(crate) schema: Option<SchemaStatus>,
+    /// Whether the stack was let go.
+    pub(crate) released: bool,
+}
+
+/// What the steps work with.
+#[derive(Debug)]
+pub(crate) struct Tools<'a> {
+    /// Shared handles.
+    pub(crate) ctx: &'a Context,
+    /// The stack as it was read.
+    pub(crate) stack: &'a AnalyticsStack,
+    /// Namespace of the stack.
+    pub(crate) namespace: &'a str,
+    /// Name of the stack.
+    pub(crate) name: &'a str,
+    /// Checked stack; none while it is deleted.
+    pub(crate) checked: Option<&'a super::stack::Stack>,
+    /// Whose access it is.
+    pub(crate) owner: &'a Owner,
+    /// Administrator's connection, where there is one.
+    pub(crate) connection: Option<&'a Connection>,
+}
+
+/// A step that did not work out.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Kubernetes refused or did not answer.
+    Kubernetes(kubernetes::Error),
+    /// ClickHouse refused or did not answer.
+    Access(access::Error),
+    /// Anything that is a wait by itself.
+    Hold(Hold),
+}
+
+impl From<kubernetes::Error> for Failure {
+    fn from(error: kubernetes::Error) -> Self {
+        Self::Kubernetes(error)
+    }
+}
+
+/// Carries a plan out.
+pub(crate) async fn apply(tools: &Tools<'_>, plan: Plan, memory: &mut Memory) -> Applied {
+    let mut applied = Applied::default();
+    for step in plan.steps {
+        let (stage, action) = match step {
+            Step::Hold(hold) if hold.blocks => {
+                applied.holds.push(hold);
+                return applied;
+            }
+            Step::Hold(hold) => {
+                applied.holds.push(hold);
+                continue;
+            }
+            Step::Do(stage, action) => (stage, action),
+        };
+        tools.ctx.metrics.action(action.kind());
+        match act(tools, &action, memory, &mut applied).await {
+            Ok(()) => applied.done += 1,
+            Err(failure) => {
+                applied.holds.push(hold(stage, &action, failure));
+                return applied;
+            }
+        }
+    }
+    applied
+}
+
+async fn act(
+    tools: &Tools<'_>,
+    action: &Action,
+    memory: &mut Memory,
+    applied: &mut Applied,
+) -> Result<(), Failure> {
+    let client = &tools.ctx.client;
+    match action {
+        Action::AddFinalizer => finalizer(tools, true).await,
+        Action::RemoveFinalizer => {
+            finalizer(tools, false).await?;
+            applied.released = true;
+            Ok(())
+        }
+        Action::Access(action) => {
+            memory.catalogue = None;
+            access::apply(connection(tools)?, tools.owner, action).await.map_err(Failure::Access)
+        }
+        Action::Generate(generate) => secret::generate(tools, generate).await,
+        Action::Create(child) => secret::create(tools, child).await,
+        Action::Prove(proof) => prove(tools, proof, memory).await,
+        Action::MarkPublished(secret) => secret::mark_published(tools, secret).await,
+        Action::ReadSchemaVersion(proof) => {
+            applied.schema = Some(read_schema_version(tools, proof).await?);
+            Ok(())
+        }
+        Action::Apply(child) => child::apply(tools, child, memory).await,
+        Action::Delete(key, uid) => {
+            memory.applied.remove(key);
+            Ok(child::delete(client, tools.namespace, key, uid).await?)
+        }
+        Action::DeletePods(key, uid) => {
+            Ok(kubernetes::delete_foreground::<k8s_openapi::api::apps::v1::Deployment>(
+                client,
+                tools.namespace,
+                &key.name,
+                uid,
+            )
+            .await?)
+        }
+    }
+}
+
+fn connection<'a>(tools: &Tools<'a>) -> Result<&'a Connection, Failure> {
+    tools.connection.ok_or_else(|| {
+        Failure::Hold(Hold {
+            stage: ConditionType::DependenciesReady,
+            object: "ClickHouse".into(),
+            reason: Reason::ClickhouseUnreachable,
+            hint: "there is no connection to it".into(),
+            blocks: true,
+            until: None,
+        })
+    })
+}
+
+/// Adds or removes the finalizer. The resourceVersion makes the write fail when the list changed meanwhile.
+async fn finalizer(tools: &Tools<'_>, wanted: bool) -> Result<(), Failure> {
+    let metadata = &tools.stack.metadata;
+    let mut finalizers = metadata.finalizers.clone().unwrap_or_default();
+    finalizers.retain(|finalizer| finalizer != FINALIZER);
+    if wanted {
+        finalizers.push(FINALIZER.into());
+    }
+    let patch = json!({ "metadata": { "resourceVersion": metadata.resource_version, "finalizers": finalizers } });
+    let client = &tools.ctx.client;
+    match kubernetes::merge::<AnalyticsStack>(client, tools.namespace, tools.name, &patch).await {
+        Ok(_) => Ok(()),
+        Err(error) if !wanted && error.code() == Some(404) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn prove(tools: &Tools<'_>, proof: &Proof, memory: &mut Memory) -> Result<(), Failure> {
+    let attempt = access::prove(connection(tools)?, &proof.user, &proof.password, &proof.required);
+    let proven = match tokio::time::timeout(PROOF_TIMEOUT, attempt).await {
+        Ok(proven) => proven,
+        Err(_elapsed) => {
+            return Err(Failure::Hold(Hold {
+                stage: ConditionType::CredentialsReady,
+                object: format!("ClickHouse/user {}", proof.user),
+                reason: Reason::ClickhouseUnreachable,
+                hint: "the login could not be tried in time".into(),
+                blocks: true,
+                until: None,
+            }));
+        }
+    };
+    match proven {
+        Ok(()) => {
+            memory.refused.remove(&proof.user);
+            memory.proven.insert(proof.user.clone(), tokio::time::Instant::now());
+            Ok(())
+        }
+        Err(error) => {
+            memory.proven.remove(&proof.user);
+            if error.reason() == Reason::LoginNotProven {
+                memory.refused.insert(proof.user.clone());
+            }
+            Err(Failure::Access(error))
+        }
+    }
+}
+
+/// Reads the version as the migration's own user, who alone may read the migration's ledger.
+async fn read_schema_version(tools: &Tools<'_>, proof: &Proof) -> Result<SchemaStatus, Failure> {
+    let digest = tools.checked.and_then(|stack| stack.image.as_ref()).map(|image| image.digest().to_owned());
+    let Some(stack) = tools.checked else { return Ok(SchemaStatus::default()) };
+    let query = format!(
+        "SELECT max(version) FROM {}.schema_migrations",
+        identifier(&stack.clickhouse.names.database)
+    );
+    let login = connection(tools)?.with_login(&proof.user, proof.password.clone());
+    let version = match login.value(&query).await {
+        Ok(version) => version.parse().ok(),
+        Err(error) if error.is_transient() => {
+            let fault = fault(ConditionType::SchemaReady, &error);
+            return Err(Failure::Hold(Hold::from_fault(&fault, true)));
+        }
+        // The number is for people; a migration that the Job calls done is done without it.
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "failed to read the schema version");
+            None
+        }
+    };
+    Ok(SchemaStatus { version, digest, job: None })
+}
+
+fn hold(stage: ConditionType, action: &Action, failure: Failure) -> Hold {
+    let built = |object: String, reason, hint| Hold { stage, object, reason, hint, blocks: true, until: None };
+    match failure {
+        Failure::Hold(hold) => hold,
+        Failure::Access(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, %action, "a step failed");
+            built(format!("ClickHouse/{action}"), error.reason(), error.hint())
+        }
+        Failure::Kubernetes(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, %action, "a step failed");
+            let hint = match error.refusal() {
+                Some(refusal) => format!("the API server refused to {action} ({refusal}); see the operator's log"),
+                None => format!("the API server did not {action}; it is tried again"),
+            };
+            built(format!("Kubernetes/{action}"), Reason::ApplyFailed, hint)
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Writes credentials ahead. A Secret of a credential is created, never overwritten: whoever creates it first decides.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::json;
+use weir_crds::KeyType;
+use zeroize::Zeroizing;
+
+use super::child::{conflict, is_owned, key_of};
+use super::{Failure, Tools};
+use crate::controller::child::Child;
+use crate::controller::desired::metadata::PUBLISHED_AT;
+use crate::controller::desired::secret;
+use crate::controller::observe;
+use crate::controller::plan::Generate;
+use crate::kubernetes;
+
+/// Random bytes of a password or key.
+const BYTES: usize = 32;
+
+/// Generates a credential and writes it ahead.
+pub(super) async fn generate(tools: &Tools<'_>, generate: &Generate) -> Result<(), Failure> {
+    let Some(stack) = tools.checked else { return Ok(()) };
+    let value = random(generate.key);
+    let secret = match &generate.migration_user {
+        Some(user) => secret::migration(stack, generate.secret.clone(), user.clone(), &value),
+        None => secret::pending(stack, generate.secret.clone(), generate.generation, &value),
+    };
+    write_ahead(tools, &secret).await
+}
+
+/// Writes a known credential ahead.
+pub(super) async fn create(tools: &Tools<'_>, child: &Child) -> Result<(), Failure> {
+    match child {
+        Child::Secret(secret) => write_ahead(tools, secret).await,
+        Child::ServiceAccount(_)
+        | Child::Service(_)
+        | Child::NetworkPolicy(_)
+        | Child::PodDisruptionBudget(_)
+        | Child::Deployment(_)
+        | Child::Job(_) => Ok(()),
+    }
+}
+
+async fn write_ahead(tools: &Tools<'_>, secret: &Secret) -> Result<(), Failure> {
+    let client = &tools.ctx.client;
+    if kubernetes::create(client, tools.namespace, secret).await?.is_some() {
+        return Ok(());
+    }
+    let key = key_of(secret);
+    let found = kubernetes::fetch_metadata::<Secret>(client, tools.namespace, &key.name).await?;
+    match found {
+        // The watch will show it: written by an earlier pass, or stripped of the label that the watch selects by.
+        Some(metadata) if is_owned(&metadata, &tools.owner.uid) => {
+            let patch = json!({ "metadata": { "labels": secret.metadata.labels } });
+            kubernetes::merge::<Secret>(client, tools.namespace, &key.name, &patch).await?;
+            Ok(())
+        }
+        Some(metadata) => Err(Failure::Hold(conflict(&key, &metadata))),
+        None => Ok(()),
+    }
+}
+
+/// Notes the moment of publishing on the pending Secret.
+pub(super) async fn mark_published(tools: &Tools<'_>, name: &str) -> Result<(), Failure> {
+    let patch = json!({ "metadata": { "annotations": { PUBLISHED_AT: observe::now().to_string() } } });
+    kubernetes::merge::<Secret>(&tools.ctx.client, tools.namespace, name, &patch).await?;
+    Ok(())
+}
+
+/// A password, or a key that says what it is, from the system's randomness.
+fn random(key: Option<KeyType>) -> Zeroizing<String> {
+    let bytes: Zeroizing<[u8; BYTES]> = Zeroizing::new(rand::random());
+    let text = URL_SAFE_NO_PAD.encode(bytes.as_slice());
+    Zeroizing::new(match key {
+        None => text,
+        Some(KeyType::Public) => format!("weir_pk_{text}"),
+        Some(KeyType::Secret) => format!("weir_sk_{text}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_long_url_safe_and_say_what_they_are() {
+        let [password, public, secret] =
+            [None, Some(KeyType::Public), Some(KeyType::Secret)].map(|key| random(key).to_string());
+        assert_eq!(password.len(), 43);
+        assert!(public.starts_with("weir_pk_") && secret.starts_with("weir_sk_"));
+        let is_safe = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');
+        assert!(password.chars().chain(public.chars()).all(is_safe));
+        assert_ne!(*random(None), *random(None));
+    }
+}

@@ -1,0 +1,106 @@
+//! Reads what a pass needs: children from the watches, referenced Secrets, the registry and ClickHouse.
+
+mod clickhouse;
+mod dependencies;
+mod image;
+mod job;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::jiff::{Timestamp, ToSpan as _};
+use kube::ResourceExt as _;
+use weir_crds::{AnalyticsStack, AnalyticsStackStatus, FINALIZER};
+
+use super::Context;
+use super::child::{ChildKey, Live, Version};
+use super::memory::Memory;
+use super::observed::Observed;
+pub(crate) use clickhouse::fault;
+pub(crate) use image::{Images, interval_seconds};
+
+/// What was observed, with what only `apply` may use.
+#[derive(Debug)]
+pub(crate) struct Observation {
+    /// The value that the pure steps see.
+    pub(crate) observed: Observed,
+    /// CA bundle of ClickHouse.
+    pub(crate) ca_pem: Option<String>,
+    /// Image to run: the resolved one, or the last one while the lookup fails.
+    pub(crate) image: Option<super::stack::Image>,
+    /// Connection to ClickHouse, where the Secrets allow one.
+    pub(crate) connection: Option<crate::clickhouse::Connection>,
+}
+
+/// A moment as Kubernetes writes it: without fractions of a second.
+pub(crate) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// Observes everything; what cannot be read is a fault in the value.
+pub(crate) async fn observe(
+    ctx: &Context,
+    stack: &AnalyticsStack,
+    status: &AnalyticsStackStatus,
+    memory: &mut Memory,
+) -> Observation {
+    let now = now();
+    let mut observed = children(ctx, stack, status, memory, now);
+    observed.job_messages = job::messages(ctx, stack, &observed.jobs, memory).await;
+    let dependencies = dependencies::fetch(ctx, stack, &observed.secrets).await;
+    if stack.metadata.deletion_timestamp.is_none() {
+        observed.image = image::resolve(ctx, stack, &observed.status, &dependencies, now).await;
+    }
+    let image = observed.image.clone().ok().or_else(|| image::last(stack, &observed.status));
+    let connection = clickhouse::connect(stack, &dependencies, memory);
+    observed.catalogue = match &connection {
+        Ok(connection) => clickhouse::catalogue(ctx, stack, connection, &observed, memory).await,
+        Err(fault) => Err(fault.clone()),
+    };
+    observed.dependencies = dependencies.faults;
+    Observation { observed, ca_pem: dependencies.ca_pem, image, connection: connection.ok() }
+}
+
+/// What the watches and the memory say, before anything is asked.
+fn children(
+    ctx: &Context,
+    stack: &AnalyticsStack,
+    status: &AnalyticsStackStatus,
+    memory: &Memory,
+    now: Timestamp,
+) -> Observed {
+    let namespace = stack.namespace().unwrap_or_default();
+    let owned = ctx.stores.owned_by(&namespace, &stack.uid().unwrap_or_default());
+    let mut live = BTreeMap::new();
+    for (kind, metadata) in owned.metadata() {
+        let key = ChildKey::new(kind, metadata.name.clone().unwrap_or_default());
+        let uid = metadata.uid.clone().unwrap_or_default();
+        live.insert(key, Live { uid, version: Version::of(metadata) });
+    }
+    let deployment = format!("{}-ingest", stack.name_any());
+    Observed {
+        now,
+        has_finalizer: stack.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+        dependencies: Vec::new(),
+        image: Err(super::observed::Fault::dependency("Image", weir_crds::Reason::Waiting, "not looked up yet")),
+        catalogue: Err(super::observed::Fault::dependency("ClickHouse", weir_crds::Reason::Waiting, "not asked yet")),
+        secrets: owned.secrets.iter().map(|secret| (secret.name_any(), (**secret).clone())).collect(),
+        deployment: owned
+            .deployments
+            .iter()
+            .find(|candidate| candidate.name_any() == deployment)
+            .map(|found| (**found).clone()),
+        jobs: owned.jobs.iter().map(|job| (job.name_any(), (**job).clone())).collect(),
+        job_messages: BTreeMap::new(),
+        live,
+        applied: memory.applied.clone(),
+        proven: memory.proven_users(),
+        refused: memory.refused.clone(),
+        status: status.clone(),
+    }
+}
+
+/// Whether a moment lies less than a while back.
+pub(super) fn is_within(now: Timestamp, then: Timestamp, seconds: i64) -> bool {
+    then.checked_add(seconds.seconds()).is_ok_and(|end| now < end)
+}

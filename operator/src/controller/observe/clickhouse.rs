@@ -1,0 +1,100 @@
+//! What ClickHouse holds, asked when something changed and otherwise once in a drift period.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+use tokio::time::Instant;
+use weir_crds::{AnalyticsStack, ConditionType, Reason};
+
+use super::dependencies::Dependencies;
+use crate::access::{Catalogue, fetch_catalogue};
+use crate::clickhouse::{Comment, Connection, ConnectionSettings, Error};
+use crate::controller::Context;
+use crate::controller::memory::{Checked, Memory};
+use crate::controller::observed::{Fault, Observed};
+use crate::controller::validate::addresses;
+
+/// Time that one statement may take.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time that reading the whole catalogue may take.
+const CATALOGUE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for which a refusal is believed, so that a burst of events asks once.
+const REFUSAL_LIFETIME: Duration = Duration::from_millis(500);
+
+/// The fault that an error of ClickHouse stands for.
+pub(crate) fn fault(stage: ConditionType, error: &Error) -> Fault {
+    let object = format!("ClickHouse/{}", error.endpoint);
+    Fault { stage, object, reason: error.reason(), hint: error.hint() }
+}
+
+/// Makes the connection, or takes the one that was made from the same Secrets.
+pub(super) fn connect(
+    stack: &AnalyticsStack,
+    dependencies: &Dependencies,
+    memory: &mut Memory,
+) -> Result<Connection, Fault> {
+    let admin = dependencies.admin.as_ref().map_err(Clone::clone)?;
+    let endpoints = addresses(stack);
+    let generation = stack.metadata.generation.unwrap_or(0);
+    let key = format!("{generation}|{}|{}|{:?}", endpoints.join(","), admin.version, dependencies.ca_pem);
+    if let Some((_, connection)) = memory.connection.as_ref().filter(|(made_from, _)| *made_from == key) {
+        return Ok(connection.clone());
+    }
+    let settings = ConnectionSettings {
+        endpoints,
+        ca_pem: dependencies.ca_pem.clone().map(String::into_bytes),
+        timeout: STATEMENT_TIMEOUT,
+    };
+    let comment = Comment {
+        stack: format!("{}/{}", stack.namespace().unwrap_or_default(), stack.name_any()),
+        uid: stack.uid().unwrap_or_default(),
+        generation,
+        reason: if stack.metadata.deletion_timestamp.is_some() { "deletion" } else { "access" }.into(),
+    };
+    let connection = Connection::new(&settings, &admin.user, admin.password.clone(), &comment)
+        .map_err(|error| fault(ConditionType::DependenciesReady, &error))?;
+    memory.connection = Some((key, connection.clone()));
+    memory.catalogue = None;
+    Ok(connection)
+}
+
+/// The catalogue, from memory while nothing that it depends on changed and the drift period is not over.
+pub(super) async fn catalogue(
+    ctx: &Context,
+    stack: &AnalyticsStack,
+    connection: &Connection,
+    observed: &Observed,
+    memory: &mut Memory,
+) -> Result<Arc<Catalogue>, Fault> {
+    let key = key(stack, observed);
+    if let Some(checked) = &memory.catalogue
+        && checked.key == key
+        && Instant::now() < checked.expires
+    {
+        return checked.answer.clone();
+    }
+    let answer = match tokio::time::timeout(CATALOGUE_TIMEOUT, fetch_catalogue(connection)).await {
+        Ok(Ok(catalogue)) => Ok(Arc::new(catalogue)),
+        Ok(Err(error)) => Err(fault(ConditionType::DependenciesReady, &error)),
+        Err(_elapsed) => Err(Fault::dependency(
+            format!("ClickHouse/{}", connection.endpoint()),
+            Reason::ClickhouseUnreachable,
+            "it did not list its users and grants in time; check the server's load",
+        )),
+    };
+    let lifetime = if answer.is_ok() { ctx.settings.jittered_drift() } else { REFUSAL_LIFETIME };
+    memory.catalogue = Some(Checked { key, expires: Instant::now() + lifetime, answer: answer.clone() });
+    answer
+}
+
+/// What the answer depends on besides time: the spec, and the Secrets that hold credentials.
+fn key(stack: &AnalyticsStack, observed: &Observed) -> String {
+    let secrets: Vec<_> = observed
+        .secrets
+        .values()
+        .filter(|secret| secret.immutable == Some(true))
+        .map(|secret| secret.uid().unwrap_or_default())
+        .collect();
+    format!("{}|{}", stack.metadata.generation.unwrap_or(0), secrets.join(","))
+}

@@ -1,0 +1,132 @@
+//! The image of a stack: what status remembers, or what the registry answers.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+use weir_crds::{AnalyticsStack, AnalyticsStackStatus, ConditionType, UpdatePolicy};
+
+use super::dependencies::Dependencies;
+use super::is_within;
+use crate::controller::Context;
+use crate::controller::observed::Fault;
+use crate::controller::stack::Image;
+use crate::image;
+
+/// Time for which a registry's refusal is believed.
+const REFUSAL_LIFETIME: Duration = Duration::from_secs(2);
+
+/// Answers of registries, shared by all stacks; keyed by reference and by what was logged in with.
+#[derive(Debug, Default)]
+pub(crate) struct Images(Mutex<HashMap<[u8; 32], (Instant, Result<String, image::Error>)>>);
+
+impl Images {
+    fn cached(&self, key: &[u8; 32], lifetime: Duration) -> Option<Result<String, image::Error>> {
+        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.retain(|_, (at, answer)| at.elapsed() < if answer.is_ok() { lifetime } else { REFUSAL_LIFETIME });
+        answers.get(key).map(|(_, answer)| answer.clone())
+    }
+
+    fn keep(&self, key: [u8; 32], answer: Result<String, image::Error>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (Instant::now(), answer));
+    }
+}
+
+/// The image that status remembers for the spec's reference or for an earlier one.
+pub(super) fn remembered(status: &AnalyticsStackStatus) -> Option<Image> {
+    let image = status.image.as_ref()?;
+    Some(Image {
+        requested: image.requested.clone(),
+        pinned: image.digest.clone(),
+        resolved_at: image.resolved_at.as_ref().map(|at| at.0),
+    })
+}
+
+/// What goes on being run while a lookup under `Always` fails; nothing when the spec names another reference.
+pub(super) fn last(stack: &AnalyticsStack, status: &AnalyticsStackStatus) -> Option<Image> {
+    remembered(status).filter(|image| image.requested == stack.spec.ingest.image.reference)
+}
+
+/// Resolves the image by the update policy.
+pub(super) async fn resolve(
+    ctx: &Context,
+    stack: &AnalyticsStack,
+    status: &AnalyticsStackStatus,
+    dependencies: &Dependencies,
+    now: Timestamp,
+) -> Result<Image, Fault> {
+    let spec = &stack.spec.ingest.image;
+    if spec.reference.contains("@sha256:") {
+        return Ok(Image {
+            requested: spec.reference.clone(),
+            pinned: spec.reference.clone(),
+            resolved_at: None,
+        });
+    }
+    let known = last(stack, status);
+    if let Some(image) = known.filter(|image| match spec.update_policy {
+        UpdatePolicy::IfNotPresent | UpdatePolicy::Never => true,
+        UpdatePolicy::Always => {
+            image.resolved_at.is_some_and(|at| is_within(now, at, interval_seconds(&spec.interval)))
+        }
+    }) {
+        return Ok(image);
+    }
+    let pinned = lookup(ctx, &spec.reference, &dependencies.pull).await.map_err(|error| Fault {
+        stage: ConditionType::ImageResolved,
+        object: format!("Image/{}", spec.reference),
+        reason: error.reason(),
+        hint: error.hint(),
+    })?;
+    Ok(Image { requested: spec.reference.clone(), pinned, resolved_at: Some(now) })
+}
+
+async fn lookup(ctx: &Context, reference: &str, pull: &[Vec<u8>]) -> Result<String, image::Error> {
+    let mut hash = Sha256::new_with_prefix(reference);
+    for secret in pull {
+        hash.update([0]);
+        hash.update(secret);
+    }
+    let key = hash.finalize().into();
+    if let Some(answer) = ctx.images.cached(&key, ctx.settings.image_cache) {
+        return answer;
+    }
+    let answer = image::resolve(reference, pull, ctx.settings.registry_ca.as_deref()).await;
+    let answer = answer.map(|resolved| resolved.to_string());
+    ctx.images.keep(key, answer.clone());
+    answer
+}
+
+/// Seconds of a duration such as `1h30m`, at least a minute.
+pub(crate) fn interval_seconds(text: &str) -> i64 {
+    let (mut total, mut number) = (0_i64, 0_i64);
+    for character in text.chars() {
+        let unit = match character {
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            digit => {
+                let digit = digit.to_digit(10).map_or(0, i64::from);
+                number = number.saturating_mul(10).saturating_add(digit);
+                continue;
+            }
+        };
+        total = total.saturating_add(number.saturating_mul(unit));
+        number = 0;
+    }
+    total.max(60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_in_hours_minutes_and_seconds() {
+        let read = ["1h", "15m", "1h30m", "90s", "5s", ""].map(interval_seconds);
+        assert_eq!(read, [3600, 900, 5400, 90, 60, 60]);
+    }
+}

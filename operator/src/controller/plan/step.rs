@@ -1,0 +1,159 @@
+//! The steps of a plan. Their text is redacted by construction: no variant shows a value that opens anything.
+
+use k8s_openapi::jiff::Timestamp;
+use secrecy::SecretString;
+use weir_crds::{ConditionType, KeyType, Reason};
+
+use crate::access;
+use crate::controller::child::{Child, ChildKey};
+use crate::controller::observed::Fault;
+
+/// One step, with the condition that it belongs to.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Something to do.
+    Do(ConditionType, Action),
+    /// Something to wait for.
+    Hold(Hold),
+}
+
+impl Step {
+    /// Whether it is a wait that a fault would only repeat.
+    pub(crate) fn names(&self, fault: &Fault) -> bool {
+        matches!(self, Self::Hold(hold) if hold.object == fault.object && hold.reason == fault.reason)
+    }
+}
+
+/// Something to wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hold {
+    /// Condition that it belongs to.
+    pub(crate) stage: ConditionType,
+    /// What is waited for, as kind and name.
+    pub(crate) object: String,
+    /// Why.
+    pub(crate) reason: Reason,
+    /// What to do about it.
+    pub(crate) hint: String,
+    /// Whether the steps behind it must not run.
+    pub(crate) blocks: bool,
+    /// When time alone ends it.
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl Hold {
+    /// The wait that a fault causes.
+    pub(crate) fn from_fault(fault: &Fault, blocks: bool) -> Self {
+        Self {
+            stage: fault.stage,
+            object: fault.object.clone(),
+            reason: fault.reason,
+            hint: fault.hint.clone(),
+            blocks,
+            until: None,
+        }
+    }
+
+    /// Whether it is work in progress and no fault.
+    pub(crate) const fn is_progress(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::Progressing | Reason::Waiting | Reason::MigrationRunning | Reason::RolloutInProgress
+        )
+    }
+}
+
+/// Something to do.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Adds the finalizer.
+    AddFinalizer,
+    /// Removes the finalizer, which lets the stack go.
+    RemoveFinalizer,
+    /// Changes access in ClickHouse.
+    Access(access::Action),
+    /// Writes a new credential ahead.
+    Generate(Generate),
+    /// Writes a known credential ahead again; fails when somebody did.
+    Create(Child),
+    /// Logs in as a user and checks its rights.
+    Prove(Proof),
+    /// Notes when a credential was published.
+    MarkPublished(String),
+    /// Reads the version of the migrated database.
+    ReadSchemaVersion(Proof),
+    /// Applies a child.
+    Apply(Child),
+    /// Deletes a child that is no longer wanted.
+    Delete(ChildKey, String),
+    /// Deletes the pods and waits for their end.
+    DeletePods(ChildKey, String),
+}
+
+/// A credential to generate.
+#[derive(Debug)]
+pub(crate) struct Generate {
+    /// Secret to write it into.
+    pub(crate) secret: String,
+    /// Its generation.
+    pub(crate) generation: i64,
+    /// User of the migration that it is for, when it is one's.
+    pub(crate) migration_user: Option<String>,
+    /// Type of the key, when it is one.
+    pub(crate) key: Option<KeyType>,
+}
+
+/// A login to prove.
+pub(crate) struct Proof {
+    /// The user.
+    pub(crate) user: String,
+    /// Its password.
+    pub(crate) password: SecretString,
+    /// What it must be allowed.
+    pub(crate) required: Vec<access::Right>,
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Proof({})", self.user)
+    }
+}
+
+impl Action {
+    /// Label in metrics.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::AddFinalizer => "AddFinalizer",
+            Self::RemoveFinalizer => "RemoveFinalizer",
+            Self::Access(_) => "Access",
+            Self::Generate(_) => "Generate",
+            Self::Create(_) => "Create",
+            Self::Prove(_) => "Prove",
+            Self::MarkPublished(_) => "MarkPublished",
+            Self::ReadSchemaVersion(_) => "ReadSchemaVersion",
+            Self::Apply(_) => "Apply",
+            Self::Delete(..) => "Delete",
+            Self::DeletePods(..) => "DeletePods",
+        }
+    }
+}
+
+impl std::fmt::Display for Action {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AddFinalizer => formatter.write_str("add the finalizer"),
+            Self::RemoveFinalizer => formatter.write_str("remove the finalizer"),
+            Self::Access(action) => action.fmt(formatter),
+            Self::Generate(generate) => {
+                write!(formatter, "generate Secret/{} generation {}", generate.secret, generate.generation)
+            }
+            Self::Create(child) => write!(formatter, "create {}", child.key()),
+            Self::Prove(proof) => write!(formatter, "prove the login of user {}", proof.user),
+            Self::MarkPublished(secret) => write!(formatter, "mark Secret/{secret} as published"),
+            Self::ReadSchemaVersion(_) => formatter.write_str("read the schema version"),
+            Self::Apply(child) => write!(formatter, "apply {}", child.key()),
+            Self::Delete(key, _) => write!(formatter, "delete {key}"),
+            Self::DeletePods(key, _) => write!(formatter, "delete {key} and wait for its pods"),
+        }
+    }
+}

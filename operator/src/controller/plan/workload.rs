@@ -1,0 +1,110 @@
+//! Phases of the pods: what they mount, the migration of their image, and they themselves.
+
+use weir_crds::{ConditionType, Reason};
+
+use super::access::{generate, prove};
+use super::{Action, Hold, Proof, Steps, View, image_hold, rollout, written_ahead};
+use crate::controller::child::{Child, ChildKey, ChildKind};
+use crate::controller::credential::{self, State};
+use crate::controller::desired::Migration;
+use crate::controller::observed::JobState;
+
+/// Applies the Secrets that the pods mount, and what surrounds the pods.
+pub(super) fn config(view: &View<'_>, steps: &mut Steps) {
+    for child in view.desired.config.iter().chain(&view.desired.surroundings) {
+        steps.apply(ConditionType::WorkloadReady, child, view.observed);
+    }
+    if let Err(fault) = &view.observed.image {
+        let hold = image_hold(fault);
+        steps.hold(Hold { blocks: view.stack.image.is_none(), ..hold });
+    }
+}
+
+/// Migrates the database for the image before any pod runs it.
+pub(super) fn migration(view: &View<'_>, steps: &mut Steps) {
+    let Some(image) = &view.stack.image else { return };
+    let Some(migration) = &view.desired.migration else {
+        if view.observed.recorded_digest() != Some(image.digest()) {
+            let run = view.stack.run(image);
+            let done = credential::migration(view.stack, &run, &view.observed.secrets);
+            if let (Some(user), Some(value)) = (done.user(view.stack), done.value()) {
+                let proof = Proof { user, password: value.secret.clone(), required: Vec::new() };
+                steps.act(ConditionType::SchemaReady, Action::ReadSchemaVersion(proof));
+            }
+        }
+        return;
+    };
+    let key = migration.job.key();
+    match view.observed.job_state(&key.name) {
+        JobState::Absent => start(view, migration, steps),
+        JobState::Running => steps.hold(running(&key.name)),
+        JobState::Failed => steps.hold(failed(view, &key.name)),
+        // The credential is read by the phase above once the Job is done, so this is one pass late at most.
+        JobState::Succeeded => steps.hold(running(&key.name)),
+    }
+}
+
+fn start(view: &View<'_>, migration: &Migration, steps: &mut Steps) {
+    let credential = &migration.credential;
+    if let State::Missing { generation } = &credential.state {
+        let user = match &credential.purpose {
+            credential::Use::Migrate(run) => Some(view.stack.clickhouse.names.migrate_user(run)),
+            credential::Use::Ingest | credential::Use::Reader(_) | credential::Use::Key(..) => None,
+        };
+        steps.act(ConditionType::CredentialsReady, generate(credential, *generation, user));
+        return steps.hold(written_ahead(&credential.pending));
+    }
+    prove(view, credential, false, steps);
+    steps.act(ConditionType::SchemaReady, Action::Apply(migration.job.clone()));
+    steps.hold(running(&migration.job.key().name));
+}
+
+fn running(job: &str) -> Hold {
+    Hold {
+        stage: ConditionType::SchemaReady,
+        object: format!("Job/{job}"),
+        reason: Reason::MigrationRunning,
+        hint: "the database is being migrated for the image; pods follow when the Job is complete".into(),
+        blocks: true,
+        until: None,
+    }
+}
+
+fn failed(view: &View<'_>, job: &str) -> Hold {
+    let last_words = view.observed.job_messages.get(job).map_or("its pod left no message", String::as_str);
+    Hold {
+        stage: ConditionType::SchemaReady,
+        object: format!("Job/{job}"),
+        reason: Reason::MigrationFailed,
+        hint: format!(
+            "the migration failed: {last_words}; fix the cause, then delete the Job to run it again, or name another image"
+        ),
+        blocks: true,
+        until: None,
+    }
+}
+
+/// Applies the pods and waits until they run and are ready.
+pub(super) fn pods(view: &View<'_>, steps: &mut Steps) {
+    let Some(deployment) = &view.desired.deployment else { return };
+    steps.apply(ConditionType::WorkloadReady, deployment, view.observed);
+    if let Some(hold) = rollout::waits(&deployment.key().name, view.observed.deployment.as_ref()) {
+        steps.hold(hold);
+    }
+}
+
+/// Children that belong to the pods and the migration, for the orphans to be told from.
+pub(super) fn keys(view: &View<'_>) -> Vec<ChildKey> {
+    let desired = view.desired;
+    let children = desired.config.iter().chain(&desired.surroundings).chain(&desired.deployment);
+    let mut keys: Vec<_> = children.map(Child::key).collect();
+    if let Some(image) = &view.stack.image {
+        let run = crate::controller::desired::migration::name(view.stack, &view.stack.run(image));
+        // The Job of the image that runs is kept as the record of its migration.
+        keys.push(ChildKey::new(ChildKind::Job, run.clone()));
+        if desired.migration.is_some() {
+            keys.push(ChildKey::new(ChildKind::Secret, run));
+        }
+    }
+    keys
+}

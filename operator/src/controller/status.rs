@@ -1,0 +1,257 @@
+//! From what a pass did and what it waits for to a status value. Pure; runs for failures too.
+
+mod conditions;
+#[cfg(test)]
+mod kstatus;
+#[cfg(test)]
+mod tests;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+pub(crate) use conditions::set;
+use weir_crds::{
+    AnalyticsStackStatus, BlockedBy, ConditionType, CredentialStatus, ImageStatus, Reason, SchemaStatus,
+};
+
+use super::credential::{Credential, Use};
+use super::plan::Hold;
+use super::stack::{Image, Stack};
+use conditions::{Judgement, Truth};
+
+/// Largest text in a condition or hint.
+const MAX_TEXT: usize = 1024;
+/// Most waits that status lists.
+const MAX_BLOCKED: usize = 16;
+
+/// Conditions of the parts of a stack, in the order in which they are reached.
+const STAGES: [ConditionType; 7] = [
+    ConditionType::SpecValid,
+    ConditionType::DependenciesReady,
+    ConditionType::AccessReady,
+    ConditionType::CredentialsReady,
+    ConditionType::ImageResolved,
+    ConditionType::SchemaReady,
+    ConditionType::WorkloadReady,
+];
+
+/// What a pass came to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outcome {
+    /// What is waited for, in the order in which it was met.
+    pub(crate) holds: Vec<Hold>,
+    /// Whether some ingest pod serves.
+    pub(crate) serves: bool,
+    /// Facts to show; none leaves those of the status before.
+    pub(crate) facts: Facts,
+}
+
+/// What status shows besides conditions; `None` keeps what was there.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Facts {
+    /// Image that was resolved.
+    pub(crate) image: Option<Image>,
+    /// Database of the stack.
+    pub(crate) database: Option<String>,
+    /// Address of the stack.
+    pub(crate) url: Option<String>,
+    /// Published keys.
+    pub(crate) keys: Option<Vec<CredentialStatus>>,
+    /// Published readers.
+    pub(crate) users: Option<Vec<CredentialStatus>>,
+    /// Migration of the database.
+    pub(crate) schema: Option<SchemaStatus>,
+    /// Ready pods.
+    pub(crate) replicas: Option<i32>,
+    /// Label selector of the pods.
+    pub(crate) selector: Option<String>,
+}
+
+/// Derives the status after a pass.
+pub(crate) fn derive(
+    previous: &AnalyticsStackStatus,
+    generation: i64,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> AnalyticsStackStatus {
+    let mut status = previous.clone();
+    status.observed_generation = Some(generation);
+    let judge = Judge { previous, outcome };
+    let mut put = |type_, judgement: Option<Judgement>| {
+        set(&mut status.conditions, type_, judgement, generation, now);
+    };
+    put(ConditionType::Ready, Some(judge.ready()));
+    put(ConditionType::Reconciling, judge.reconciling());
+    put(ConditionType::Stalled, judge.stalled());
+    for stage in STAGES {
+        put(stage, Some(judge.stage(stage)));
+    }
+    status.blocked_by = blocked_by(previous, &outcome.holds, now);
+    show(&mut status, &outcome.facts);
+    status
+}
+
+/// The status of a spec that was just seen: in progress, and nothing claimed about it yet.
+pub(crate) fn begin(
+    previous: &AnalyticsStackStatus,
+    generation: i64,
+    serves: bool,
+    now: Timestamp,
+) -> AnalyticsStackStatus {
+    let start = Hold {
+        stage: ConditionType::SpecValid,
+        object: "AnalyticsStack".into(),
+        reason: Reason::Progressing,
+        hint: "the operator has started on this generation".into(),
+        blocks: true,
+        until: None,
+    };
+    let outcome = Outcome { holds: vec![start], serves, facts: Facts::default() };
+    let mut status = derive(previous, generation, &outcome, now);
+    status.blocked_by.clear();
+    status
+}
+
+struct Judge<'a> {
+    previous: &'a AnalyticsStackStatus,
+    outcome: &'a Outcome,
+}
+
+impl Judge<'_> {
+    /// The wait that matters most: what somebody has to mend, then what failed, then what is in progress.
+    fn first(&self) -> Option<&Hold> {
+        let holds = &self.outcome.holds;
+        holds
+            .iter()
+            .find(|hold| hold.reason.is_permanent())
+            .or_else(|| holds.iter().find(|hold| !hold.is_progress()))
+            .or_else(|| holds.first())
+    }
+
+    fn ready(&self) -> Judgement {
+        let Some(hold) = self.first() else {
+            return Judgement::new(Truth::True, Reason::Succeeded, "the stack serves as its spec says");
+        };
+        let was_ready = self.previous.conditions.iter().any(|condition| {
+            condition.type_ == ConditionType::Ready.as_str() && condition.status == Truth::True.as_str()
+        });
+        let truth = match (hold.is_progress(), was_ready && self.outcome.serves) {
+            (true, true) => Truth::True,
+            (true, false) => Truth::Unknown,
+            (false, _) => Truth::False,
+        };
+        Judgement::new(truth, hold.reason, sentence(hold))
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.first().is_some_and(|hold| hold.reason.is_permanent())
+    }
+
+    fn stalled(&self) -> Option<Judgement> {
+        let hold = self.first().filter(|_| self.is_stalled())?;
+        Some(Judgement::new(Truth::True, hold.reason, sentence(hold)))
+    }
+
+    fn reconciling(&self) -> Option<Judgement> {
+        let hold = self.first().filter(|_| !self.is_stalled())?;
+        Some(Judgement::new(Truth::True, hold.reason, sentence(hold)))
+    }
+
+    fn stage(&self, stage: ConditionType) -> Judgement {
+        let of_stage = |hold: &&Hold| hold.stage == stage;
+        let holds = &self.outcome.holds;
+        let own = holds.iter().filter(of_stage).find(|hold| !hold.is_progress());
+        if let Some(hold) = own.or_else(|| holds.iter().find(of_stage)) {
+            return Judgement::new(Truth::False, hold.reason, sentence(hold));
+        }
+        let blocking = holds.iter().find(|hold| hold.blocks);
+        match blocking {
+            Some(hold) if is_before(hold.stage, stage) => {
+                Judgement::new(Truth::Unknown, Reason::Waiting, format!("waits for {}", hold.object))
+            }
+            Some(_) | None => Judgement::new(Truth::True, Reason::Succeeded, "as the spec says"),
+        }
+    }
+}
+
+fn is_before(one: ConditionType, other: ConditionType) -> bool {
+    let position = |stage| STAGES.iter().position(|candidate| *candidate == stage);
+    position(one) < position(other)
+}
+
+fn sentence(hold: &Hold) -> String {
+    cut(&format!("{}: {}", hold.object, hold.hint))
+}
+
+/// Cuts a text to what a condition may hold, at a character.
+pub(crate) fn cut(text: &str) -> String {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
+fn blocked_by(previous: &AnalyticsStackStatus, holds: &[Hold], now: Timestamp) -> Vec<BlockedBy> {
+    let mut holds: Vec<_> = holds.iter().collect();
+    holds.sort_by_key(|hold| (!hold.reason.is_permanent(), hold.is_progress()));
+    holds.dedup_by_key(|hold| (hold.object.clone(), hold.reason));
+    let since = |hold: &Hold| {
+        let known = previous
+            .blocked_by
+            .iter()
+            .find(|entry| entry.object == hold.object && entry.reason == hold.reason.as_str());
+        known.map_or(Time(now), |entry| entry.since.clone())
+    };
+    let entry = |hold: &Hold| BlockedBy {
+        object: hold.object.clone(),
+        reason: hold.reason.as_str().into(),
+        since: since(hold),
+        hint: cut(&hold.hint),
+    };
+    holds.into_iter().take(MAX_BLOCKED).map(entry).collect()
+}
+
+fn show(status: &mut AnalyticsStackStatus, facts: &Facts) {
+    let Facts { image, database, url, keys, users, schema, replicas, selector } = facts.clone();
+    status.image = image.map(|image| image_status(&image)).or(status.image.take());
+    status.database = database.or(status.database.take());
+    status.url = url.or(status.url.take());
+    status.keys = keys.unwrap_or(std::mem::take(&mut status.keys));
+    status.users = users.unwrap_or(std::mem::take(&mut status.users));
+    status.schema = schema.or(status.schema.take());
+    status.replicas = replicas.or(status.replicas);
+    status.selector = selector.or(status.selector.take());
+}
+
+fn image_status(image: &Image) -> ImageStatus {
+    ImageStatus {
+        requested: image.requested.clone(),
+        digest: image.pinned.clone(),
+        short: image.short(),
+        resolved_at: image.resolved_at.map(Time),
+    }
+}
+
+/// What status shows of the credentials that are published: keys, then readers.
+pub(crate) fn credential_status(
+    stack: &Stack,
+    credentials: &[Credential],
+) -> (Vec<CredentialStatus>, Vec<CredentialStatus>) {
+    let (mut keys, mut users) = (Vec::new(), Vec::new());
+    for credential in credentials {
+        let Some(value) = credential.value() else { continue };
+        let entry = |name: &str| CredentialStatus {
+            name: name.into(),
+            generation: value.generation,
+            secret_name: credential.published.clone(),
+            user: credential.user(stack),
+            proven_at: value.published_at.filter(|_| credential.is_login()).map(Time),
+        };
+        match &credential.purpose {
+            Use::Key(name, _) => keys.push(entry(name)),
+            Use::Reader(name) => users.push(entry(name)),
+            Use::Ingest | Use::Migrate(_) => {}
+        }
+    }
+    (keys, users)
+}

@@ -1,0 +1,244 @@
+//! From the raw spec to a checked stack. Pure; what the schema of the CRD cannot say is said here.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use kube::ResourceExt as _;
+use url::{Host, Url};
+use weir_crds::{AnalyticsStack, Reason, UpdatePolicy};
+
+use super::stack::{Clickhouse, Endpoint, Image, Key, Reader, Stack};
+use crate::names::ClickhouseNames;
+
+/// What the operator's own configuration says about specs.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    /// Whether a stack may name a ClickHouse of its own.
+    pub(crate) allow_inline_clickhouse: bool,
+    /// Hosts of the API server, which no stack may name as its ClickHouse.
+    pub(crate) api_server_hosts: Vec<String>,
+}
+
+/// A spec that cannot be served, with what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Invalid {
+    /// Field of the spec.
+    pub(crate) field: &'static str,
+    /// What is wrong and what to do.
+    pub(crate) hint: String,
+}
+
+impl Invalid {
+    /// Reason in conditions.
+    pub(crate) const REASON: Reason = Reason::InvalidSpec;
+
+    fn new(field: &'static str, hint: impl Into<String>) -> Self {
+        Self { field, hint: hint.into() }
+    }
+}
+
+/// What was observed that the stack carries.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Found {
+    /// CA bundle, when the spec names one and it could be read.
+    pub(crate) ca_pem: Option<String>,
+    /// Image, once known.
+    pub(crate) image: Option<Image>,
+}
+
+/// Checks a spec; every problem is listed, the most important first.
+pub(crate) fn validate(stack: &AnalyticsStack, rules: &Rules, found: Found) -> Result<Stack, Vec<Invalid>> {
+    let mut problems = Vec::new();
+    if !rules.allow_inline_clickhouse {
+        problems.push(Invalid::new(
+            "spec.clickhouse",
+            "this operator serves all namespaces and does not let a stack name a ClickHouse; ask the platform team to \
+             set allowInlineClickhouse, or to install an operator for this namespace",
+        ));
+    }
+    let endpoints = endpoints(stack, rules, &mut problems);
+    if stack.spec.ingest.image.update_policy == UpdatePolicy::Never
+        && !stack.spec.ingest.image.reference.contains("@sha256:")
+    {
+        problems.push(Invalid::new(
+            "spec.ingest.image.reference",
+            "updatePolicy Never demands a digest; write host/repository@sha256:…, or choose IfNotPresent",
+        ));
+    }
+    let checked = build(stack, endpoints, found);
+    problems.extend(secret_names(&checked));
+    if problems.is_empty() { Ok(checked) } else { Err(problems) }
+}
+
+fn build(stack: &AnalyticsStack, endpoints: Vec<Endpoint>, found: Found) -> Stack {
+    let (namespace, name) = (stack.namespace().unwrap_or_default(), stack.name_any());
+    let spec = &stack.spec;
+    let key = |key: &weir_crds::KeySpec| Key {
+        secret_name: key.secret_name.clone().unwrap_or_else(|| format!("{name}-key-{}", key.name)),
+        spec: key.clone(),
+    };
+    let reader = |user: &weir_crds::UserSpec| Reader {
+        name: user.name.clone(),
+        secret_name: user.secret_name.clone().unwrap_or_else(|| format!("{name}-user-{}", user.name)),
+    };
+    Stack {
+        clickhouse: Clickhouse {
+            endpoints,
+            names: ClickhouseNames::new(&namespace, &name, spec.clickhouse.database.as_deref()),
+            names_ca: spec.clickhouse.ca.is_some(),
+            ca_pem: found.ca_pem,
+        },
+        uid: stack.uid().unwrap_or_default(),
+        generation: stack.metadata.generation.unwrap_or(0),
+        ingest: spec.ingest.clone(),
+        image: found.image,
+        keys: spec.keys.iter().map(key).collect(),
+        readers: spec.users.iter().map(reader).collect(),
+        namespace,
+        name,
+    }
+}
+
+fn endpoints(stack: &AnalyticsStack, rules: &Rules, problems: &mut Vec<Invalid>) -> Vec<Endpoint> {
+    const FIELD: &str = "spec.clickhouse.endpoints";
+    let mut endpoints = Vec::new();
+    for text in &stack.spec.clickhouse.endpoints {
+        match parse_endpoint(text) {
+            None => problems.push(Invalid::new(FIELD, format!("{text} is not http(s)://host:port"))),
+            Some(endpoint) if is_forbidden(&endpoint, rules) => problems.push(Invalid::new(
+                FIELD,
+                format!("{text} is a link-local address or the Kubernetes API server; name a ClickHouse"),
+            )),
+            Some(endpoint) => endpoints.push(endpoint),
+        }
+    }
+    endpoints
+}
+
+/// The endpoints of a spec that has passed, each with its port.
+pub(crate) fn addresses(stack: &AnalyticsStack) -> Vec<String> {
+    let endpoints = stack.spec.clickhouse.endpoints.iter().filter_map(|text| parse_endpoint(text));
+    endpoints.map(|endpoint| endpoint.to_string()).collect()
+}
+
+fn parse_endpoint(text: &str) -> Option<Endpoint> {
+    let url = Url::parse(text).ok()?;
+    let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    if !plain || !matches!(url.scheme(), "http" | "https") {
+        return None;
+    }
+    // ClickHouse's own ports, not those of the web.
+    let default = if url.scheme() == "https" { 8443 } else { 8123 };
+    let given = text.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    Some(Endpoint {
+        scheme: url.scheme().into(),
+        host: url.host_str()?.into(),
+        port: given.or(url.port()).unwrap_or(default),
+    })
+}
+
+fn is_forbidden(endpoint: &Endpoint, rules: &Rules) -> bool {
+    let host = endpoint.host.trim_end_matches('.');
+    let kubernetes = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+    if kubernetes.contains(&host)
+        || host.starts_with("kubernetes.default.svc.")
+        || rules.api_server_hosts.iter().any(|own| own == host)
+    {
+        return true;
+    }
+    match Host::parse(host) {
+        Ok(Host::Ipv4(address)) => is_link_local(IpAddr::V4(address)),
+        Ok(Host::Ipv6(address)) => is_link_local(IpAddr::V6(address)),
+        Ok(Host::Domain(_)) | Err(_) => false,
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local() || address.is_unspecified(),
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(address) => is_link_local(IpAddr::V4(address)),
+            None => address.is_unicast_link_local() || address.is_unspecified(),
+        },
+    }
+}
+
+/// Two credentials must not share a Secret, and none may take a name that the stack uses itself.
+fn secret_names(stack: &Stack) -> Vec<Invalid> {
+    let mut taken: BTreeMap<String, String> = ["ingest-clickhouse", "ingest-keys", "ingest-ca", "ingest-pending"]
+        .into_iter()
+        .map(|suffix| (stack.child_name(suffix), "the stack itself".to_owned()))
+        .collect();
+    let keys = stack.keys.iter().map(|key| ("key", &key.spec.name, &key.secret_name));
+    let users = stack.readers.iter().map(|reader| ("user", &reader.name, &reader.secret_name));
+    let wanted: Vec<_> = keys.chain(users).collect();
+    for (kind, name, _) in &wanted {
+        taken.insert(stack.child_name(&format!("{kind}-{name}-pending")), "the stack itself".to_owned());
+    }
+    let mut problems = Vec::new();
+    for (kind, name, secret) in wanted {
+        if let Some(other) = taken.insert(secret.clone(), format!("{kind} {name}")) {
+            let field = if kind == "key" { "spec.keys[].secretName" } else { "spec.users[].secretName" };
+            let hint = format!("Secret {secret} is wanted by {kind} {name} and by {other}; choose another secretName");
+            problems.push(Invalid::new(field, hint));
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::fixture;
+
+    fn rules() -> Rules {
+        Rules { allow_inline_clickhouse: true, api_server_hosts: vec!["10.96.0.1".into()] }
+    }
+
+    fn check(change: impl FnOnce(&mut AnalyticsStack)) -> Vec<&'static str> {
+        let mut stack = fixture::stack();
+        change(&mut stack);
+        let problems = validate(&stack, &rules(), Found::default()).err().unwrap_or_default();
+        problems.into_iter().map(|problem| problem.field).collect()
+    }
+
+    #[test]
+    fn the_fixture_is_valid() {
+        assert!(check(|_| {}).is_empty());
+    }
+
+    #[test]
+    fn inline_clickhouse_needs_leave() {
+        let closed = Rules { allow_inline_clickhouse: false, ..rules() };
+        let problems = validate(&fixture::stack(), &closed, Found::default()).unwrap_err();
+        assert_eq!(problems[0].field, "spec.clickhouse");
+    }
+
+    #[test]
+    fn link_local_and_api_server_addresses_are_refused() {
+        for host in ["169.254.169.254", "[fe80::1]", "10.96.0.1", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"] {
+            let fields = check(|stack| stack.spec.clickhouse.endpoints = vec![format!("https://{host}:8443")]);
+            assert_eq!(fields, ["spec.clickhouse.endpoints"], "{host}");
+        }
+    }
+
+    #[test]
+    fn never_demands_a_digest() {
+        let fields = check(|stack| stack.spec.ingest.image.update_policy = UpdatePolicy::Never);
+        assert_eq!(fields, ["spec.ingest.image.reference"]);
+    }
+
+    #[test]
+    fn a_secret_serves_one_credential_only() {
+        let fields = check(|stack| stack.spec.keys[0].secret_name = Some("store-user-grafana".into()));
+        assert_eq!(fields, ["spec.users[].secretName"]);
+        let fields = check(|stack| stack.spec.keys[0].secret_name = Some("store-ingest-keys".into()));
+        assert_eq!(fields, ["spec.keys[].secretName"]);
+    }
+
+    #[test]
+    fn ports_default_to_those_of_clickhouse() {
+        let port = |text| parse_endpoint(text).unwrap().port;
+        assert_eq!([port("http://db"), port("https://db"), port("https://db:443"), port("http://[fd00::1]:80")], [8123, 8443, 443, 80]);
+    }
+}

@@ -1,0 +1,100 @@
+//! Which stacks refer to a Secret.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use kube::ResourceExt as _;
+use weir_crds::AnalyticsStack;
+
+/// Namespace and name of an object.
+type Name = (String, String);
+
+/// Stacks by the Secrets that they refer to.
+#[derive(Debug, Default)]
+pub(crate) struct References(Mutex<Maps>);
+
+#[derive(Debug, Default)]
+struct Maps {
+    by_secret: HashMap<Name, BTreeSet<String>>,
+    by_stack: HashMap<Name, Vec<String>>,
+}
+
+impl References {
+    /// Notes what a stack refers to, in place of what it did before.
+    pub(crate) fn set(&self, stack: &AnalyticsStack) {
+        let namespace = stack.namespace().unwrap_or_default();
+        self.replace(&namespace, &stack.name_any(), secret_names(stack));
+    }
+
+    /// Forgets a stack.
+    pub(crate) fn remove(&self, namespace: &str, stack: &str) {
+        self.replace(namespace, stack, Vec::new());
+    }
+
+    /// Stacks that refer to a Secret of their namespace.
+    pub(crate) fn referrers(&self, namespace: &str, secret: &str) -> Vec<String> {
+        let maps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = maps.by_secret.get(&(namespace.to_owned(), secret.to_owned()));
+        found.into_iter().flatten().cloned().collect()
+    }
+
+    fn replace(&self, namespace: &str, stack: &str, secrets: Vec<String>) {
+        let mut maps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (namespace.to_owned(), stack.to_owned());
+        for secret in maps.by_stack.remove(&key).unwrap_or_default() {
+            let name = (namespace.to_owned(), secret);
+            if let Some(stacks) = maps.by_secret.get_mut(&name) {
+                stacks.remove(stack);
+                if stacks.is_empty() {
+                    maps.by_secret.remove(&name);
+                }
+            }
+        }
+        for secret in &secrets {
+            let name = (namespace.to_owned(), secret.clone());
+            maps.by_secret.entry(name).or_default().insert(stack.to_owned());
+        }
+        if !secrets.is_empty() {
+            maps.by_stack.insert(key, secrets);
+        }
+    }
+}
+
+/// Names of every Secret that a stack refers to, and of those that it would publish, since a foreign one in the way
+/// may go.
+fn secret_names(stack: &AnalyticsStack) -> Vec<String> {
+    let spec = &stack.spec;
+    let mut names = vec![spec.clickhouse.admin_secret_ref.name.clone()];
+    names.extend(spec.clickhouse.ca.iter().map(|ca| ca.secret_name.clone()));
+    names.extend(spec.ingest.image.pull_secrets.iter().map(|secret| secret.name.clone()));
+    names.extend(spec.keys.iter().filter_map(|key| key.secret_name.clone()));
+    names.extend(spec.users.iter().filter_map(|user| user.secret_name.clone()));
+    let name = stack.name_any();
+    names.extend(spec.keys.iter().map(|key| format!("{name}-key-{}", key.name)));
+    names.extend(spec.users.iter().map(|user| format!("{name}-user-{}", user.name)));
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::fixture;
+
+    #[test]
+    fn a_secret_leads_to_its_referrers_and_to_no_others() {
+        let references = References::default();
+        let mut stack = fixture::stack();
+        references.set(&stack);
+        for secret in ["db-admin", "db-ca", "pull"] {
+            assert_eq!(references.referrers("retail", secret), ["store"], "{secret}");
+        }
+        assert!(references.referrers("retail", "other").is_empty());
+        assert!(references.referrers("elsewhere", "db-admin").is_empty());
+        stack.spec.clickhouse.admin_secret_ref.name = "new-admin".into();
+        references.set(&stack);
+        assert!(references.referrers("retail", "db-admin").is_empty());
+        assert_eq!(references.referrers("retail", "new-admin"), ["store"]);
+        references.remove("retail", "store");
+        assert!(references.0.lock().unwrap().by_secret.is_empty());
+    }
+}
