@@ -2,6 +2,7 @@
 
 mod modules;
 mod sources;
+mod wiring;
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -68,6 +69,9 @@ pub(super) fn run(place: &Place, report: &mut Report) -> anyhow::Result<()> {
         none(code.iter().flat_map(|file| unfinished(file)))
     });
     report.check("house: every Rust file is reached by a `mod`", || none(modules::unreached(&rust)));
+    report.check("house: clocks, environment and tasks stay where the product is wired", || {
+        none(wiring::strays(&rust))
+    });
     report.check("house: no path of a checkout", || none(sources::checkout_paths(&files, place.workspace())));
     report.check("house: packages come from the public registries", || sources::registries(&files));
     Ok(())
