@@ -22,6 +22,7 @@ mod engine;
 mod fault;
 mod gate;
 mod listen;
+mod log_tables;
 mod options;
 mod proxy;
 mod reply;

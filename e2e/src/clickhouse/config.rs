@@ -47,9 +47,8 @@ pub(crate) fn engine_arguments(data: &Path, port: u16) -> Vec<String> {
         format!("--path={}", data.join("engine").display()),
         format!("--http_port={port}"),
         "--listen_host=127.0.0.1".to_owned(),
-        "--query=system start listen http; \
-         select sleepEachRow(3) from numbers(100000000) settings function_sleep_max_microseconds_per_block=0, \
-         max_block_size=1, log_queries=0 format Null"
+        "--query=system start listen http; select sleepEachRow(3) from numbers(100000000) \
+         settings function_sleep_max_microseconds_per_block=0, max_block_size=1, log_queries=0 format Null"
             .to_owned(),
     ]
 }

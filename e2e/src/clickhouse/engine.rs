@@ -13,7 +13,7 @@ use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use tokio::process::{Child, ChildStdin, Command};
 
-use super::{Options, config, upstream};
+use super::{Options, config, log_tables, upstream};
 
 /// The name of the file in the data folder that takes what the engine writes.
 const LOG: &str = "engine.log";
@@ -45,18 +45,24 @@ impl Engine {
     async fn start_once(options: &Options) -> anyhow::Result<Self> {
         let port = free_port()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        log_tables::stash(&options.data)?;
         let log = options.data.join(LOG);
         let output =
             std::fs::File::create(&log).with_context(|| format!("failed to write {}", log.display()))?;
         let mut command = Command::new(&options.launcher);
         command.arg("clickhouse").arg("--engine").arg(&options.engine).arg("--engine-process").arg("--");
         command.args(config::engine_arguments(&options.data, port));
+        command.current_dir(&options.data);
         command.stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output).kill_on_drop(true);
         let mut child =
             command.spawn().with_context(|| format!("failed to start {}", options.launcher.display()))?;
         let lifeline = child.stdin.take();
         let mut engine = Self { child, address, _lifeline: lifeline };
         engine.answered(&log).await?;
+        // Without its history the engine is still good.
+        if let Err(error) = log_tables::restore(&options.data, address).await {
+            super::say(format_args!("the engine's logs were not restored: {error:#}"));
+        }
         Ok(engine)
     }
 

@@ -39,7 +39,12 @@ impl Server {
             options.admin_user != "default",
             "the engine's own session runs as `default`: name the admin otherwise"
         );
-        let options = Options { data: std::path::absolute(&options.data)?, ..options };
+        let options = Options {
+            data: std::path::absolute(&options.data)?,
+            engine: std::path::absolute(&options.engine)?,
+            launcher: std::path::absolute(&options.launcher)?,
+            ..options
+        };
         store::prepare(&options)?;
         let access = store::load(&options)?;
         store::write_users(&options, &access)?;

@@ -19,7 +19,8 @@ pub(crate) fn render_users(access: &Access, admin: &Admin<'_>) -> String {
     let mut profiles = String::from("<default/>");
     let mut users = String::from(
         "<default><no_password/><networks><ip>127.0.0.1</ip><ip>::1</ip></networks><profile>default</profile><grants>\
-         <query>GRANT SYSTEM, KILL QUERY ON *.*</query><query>GRANT SELECT ON *.*</query></grants></default>\n",
+         <query>GRANT SELECT, SYSTEM, KILL QUERY ON *.*</query>\
+         <query>GRANT INSERT ON system.*</query></grants></default>\n",
     );
     let Admin { user, sha256 } = admin;
     append(
