@@ -75,12 +75,6 @@ impl Sandbox {
         Ok(Self { folder, cgroup: self.cgroup.clone() })
     }
 
-    /// The view of a part of this run that must not meet the files of another, such as a second cluster after a first.
-    #[must_use]
-    pub fn part(&self, name: &str) -> Self {
-        Self { folder: self.folder.join(name), cgroup: self.cgroup.clone() }
-    }
-
     /// The cgroup of this run, the same path in every hierarchy, such as `/weir-1f2e3d4c`.
     pub fn cgroup(&self) -> &str {
         &self.cgroup

@@ -23,6 +23,7 @@ use anyhow::Context;
 
 use self::place::{Place, Tally};
 use crate::{
+    cluster,
     report::{Report, announce},
     sandbox::{self, Sandbox},
     stage::Prepared,
@@ -108,7 +109,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             || {
                 outermost = true;
                 outside(&only, &place, &mut report);
-                install_everything()
+                // Done already, in the first half, unless it failed there.
+                report.check("the sandbox has what it needs", || install(&only).map(|()| String::new()));
+                Ok(())
             },
             |sandbox| sandbox_half(&only, &place, sandbox),
         )
@@ -136,19 +139,17 @@ fn chosen(only: &[String]) -> impl Iterator<Item = &'static Section> {
 
 /// Starts the first half and adds its counts.
 fn outside(only: &[String], place: &Place, report: &mut Report) {
-    if chosen(only).any(|section| !section.is_sandboxed()) {
-        let ended = place.spawn_gates(only);
-        if let Err(error) = ended {
-            report.check("the gates could be run", || Err::<String, _>(error));
-        }
-        add_up(only, place, true, report);
+    let ended = place.spawn_gates(only);
+    if let Err(error) = ended {
+        report.check("the gates could be run", || Err::<String, _>(error));
     }
+    add_up(only, place, true, report);
 }
 
 fn gates_half(only: &[String], place: &Place) -> anyhow::Result<ExitCode> {
-    let whole = only.is_empty();
+    let wanted = only.to_vec();
     // What is slow to install is installed while the first gates run; who needs it waits for it.
-    let background = whole.then(|| std::thread::spawn(install_everything));
+    let background = std::thread::spawn(move || install(&wanted));
     for section in chosen(only) {
         match section.run {
             Run::Gate(check) => run_section(section.name, place, |report| {
@@ -159,17 +160,30 @@ fn gates_half(only: &[String], place: &Place) -> anyhow::Result<ExitCode> {
             Run::InSandbox(_) => true,
         };
     }
-    if let Some(background) = background {
-        // Whoever needs a tool asks for it again, and tells why it could not be had.
-        drop(background.join());
-    }
+    // Whoever needs a tool asks for it again, and tells why it could not be had.
+    drop(background.join());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Installs and builds what the sections need, the sandbox included, where nothing can be fetched.
-fn install_everything() -> anyhow::Result<()> {
-    tool::cargo_deny()?;
-    Prepared::prepare().map(drop)
+/// Installs and builds what the chosen sections need, the sandbox included, where nothing can be fetched.
+fn install(only: &[String]) -> anyhow::Result<()> {
+    let wants = |names: &[&str]| chosen(only).any(|section| names.contains(&section.name));
+    if wants(&["charts", "api", "scenarios"]) {
+        tool::helm()?;
+    }
+    if wants(&["deny"]) {
+        tool::cargo_deny()?;
+    }
+    if wants(&["tests"]) {
+        tool::clickhouse_engine()?;
+    }
+    if wants(&["api", "scenarios"]) {
+        cluster::install()?;
+    }
+    if wants(&["scenarios"]) {
+        Prepared::prepare()?;
+    }
+    Ok(())
 }
 
 fn sandbox_half(only: &[String], place: &Place, sandbox: &Sandbox) -> anyhow::Result<ExitCode> {

@@ -45,7 +45,7 @@ pub(super) fn run(place: &Place, sandbox: &Sandbox, report: &mut Report) -> anyh
 
 impl<'a> Server<'a> {
     async fn start(place: &'a Place, sandbox: &Sandbox) -> anyhow::Result<Self> {
-        let cluster = Cluster::start(&sandbox.part("api"), Parts::api_only()).await?;
+        let cluster = Cluster::start(&sandbox.room("api")?, Parts::api_only()).await?;
         Ok(Self {
             place,
             charts: Charts::new(place)?,
