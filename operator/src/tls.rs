@@ -58,14 +58,18 @@ fn client_config(ca_pem: Option<&[u8]>) -> Result<ClientConfig, InvalidCaBundle>
 pub(crate) fn is_certificate_error(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(cause) = next {
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let tls =
-            cause.downcast_ref::<rustls::Error>().or_else(|| inner.and_then(|inner| inner.downcast_ref()));
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
-        {
-            return true;
+        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+            return matches!(
+                tls,
+                rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented
+            );
         }
-        next = cause.source();
+        // The source of an io::Error is that of the error inside it, so following sources alone skips the one inside.
+        let inside = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match inside {
+            Some(inside) => Some(inside),
+            None => cause.source(),
+        };
     }
     false
 }

@@ -148,7 +148,17 @@ fn refused(action: &Action, source: clickhouse::Error) -> Error {
         Action::CreateDatabase(name) => Some(Entity::database(name)),
         Action::CreateRole(name) => Some(Entity::role(name)),
         Action::CreateUser(user) => Some(Entity::user(&user.name)),
-        _ => None,
+        Action::CreateLedger
+        | Action::RecordIntents(_)
+        | Action::CloseIntents(_)
+        | Action::RetainIntents(_)
+        | Action::AlterUser(_)
+        | Action::Grant { .. }
+        | Action::ReplaceGrants { .. }
+        | Action::GrantRole { .. }
+        | Action::RevokeRole { .. }
+        | Action::DropUser(_)
+        | Action::DropRole(_) => None,
     };
     match (source.code(), entity) {
         (Some(DATABASE_ALREADY_EXISTS | ACCESS_ENTITY_ALREADY_EXISTS), Some(entity)) => {

@@ -41,6 +41,10 @@ pub(crate) fn leftovers_sql(actions: &[Action]) -> String {
         )
     };
     let unused = PasswordHash::of("");
-    let lines = actions.iter().filter(removes).flat_map(|action| statements(action, &unused));
-    lines.map(|statement| format!("{statement};\n")).collect()
+    let mut sql = String::new();
+    for statement in actions.iter().filter(removes).flat_map(|action| statements(action, &unused)) {
+        sql.push_str(&statement);
+        sql.push_str(";\n");
+    }
+    sql
 }

@@ -210,14 +210,14 @@ fn missing_privilege(body: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn refusal(code: u32, name: &str, privilege: Option<&str>) -> Option<Failure> {
-        Some(Failure::Server { code, name: Some(name.into()), privilege: privilege.map(Into::into) })
+    fn refusal(code: u32, name: &str, privilege: Option<&str>) -> Failure {
+        Failure::Server { code, name: Some(name.into()), privilege: privilege.map(Into::into) }
     }
 
     #[test]
     fn code_and_name_are_read_and_the_rest_of_the_text_is_dropped() {
         let body = "Code: 516. DB::Exception: root: Authentication failed: hunter2. (AUTHENTICATION_FAILED) (version 26.7.2.1)\n";
-        assert_eq!(parse_refusal(None, body), refusal(516, "AUTHENTICATION_FAILED", None));
+        assert_eq!(parse_refusal(None, body), Some(refusal(516, "AUTHENTICATION_FAILED", None)));
         assert_eq!(
             parse_refusal(Some("516"), ""),
             Some(Failure::Server { code: 516, name: None, privilege: None })
@@ -229,9 +229,9 @@ mod tests {
     fn missing_right_is_named_without_its_object() {
         let body = "Code: 497. DB::Exception: app: Not enough privileges. To execute this query, it's necessary to have the \
                     grant SELECT(secret) ON shop.t. (ACCESS_DENIED) (version 26.7.2.1)";
-        assert_eq!(parse_refusal(None, body), refusal(497, "ACCESS_DENIED", Some("SELECT")));
+        assert_eq!(parse_refusal(None, body), Some(refusal(497, "ACCESS_DENIED", Some("SELECT"))));
         let body = body.replace("SELECT(secret) ON shop.t", "CREATE USER ON *.*");
-        assert_eq!(parse_refusal(None, &body), refusal(497, "ACCESS_DENIED", Some("CREATE USER")));
+        assert_eq!(parse_refusal(None, &body), Some(refusal(497, "ACCESS_DENIED", Some("CREATE USER"))));
     }
 
     #[test]

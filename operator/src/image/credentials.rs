@@ -30,7 +30,8 @@ struct DockerConfig {
 struct Auth {
     username: Option<String>,
     password: Option<String>,
-    auth: Option<String>,
+    #[serde(rename = "auth")]
+    encoded: Option<String>,
 }
 
 impl Credentials {
@@ -58,10 +59,10 @@ impl Credentials {
 
 impl Auth {
     fn login(self) -> Result<Option<Login>, Failure> {
-        match (self.username, self.password, self.auth) {
+        match (self.username, self.password, self.encoded) {
             (Some(username), Some(password), _) => Ok(Some(Login { username, password: password.into() })),
-            (_, _, Some(auth)) => {
-                let decoded = STANDARD.decode(auth.trim()).map_err(|_| Failure::PullSecret)?;
+            (_, _, Some(encoded)) => {
+                let decoded = STANDARD.decode(encoded.trim()).map_err(|_| Failure::PullSecret)?;
                 let text = String::from_utf8(decoded).map_err(|_| Failure::PullSecret)?;
                 let (username, password) = text.split_once(':').ok_or(Failure::PullSecret)?;
                 Ok(Some(Login { username: username.to_owned(), password: password.to_owned().into() }))

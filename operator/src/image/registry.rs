@@ -122,9 +122,9 @@ impl Registry {
         login: Option<&Login>,
     ) -> Result<Option<HeaderValue>, Failure> {
         let refused = Failure::Authentication { with_login: login.is_some() };
-        let challenges =
+        let mut challenges =
             refusal.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        let challenge = challenges.filter_map(parse_challenge).next().ok_or_else(|| refused.clone())?;
+        let challenge = challenges.find_map(parse_challenge).ok_or_else(|| refused.clone())?;
         match (challenge, login) {
             (Challenge::Basic, None) => Err(refused),
             (Challenge::Basic, Some(login)) => basic(login).map(Some),

@@ -10,11 +10,17 @@ use super::*;
 fn pass(catalogue: &mut Catalogue, desired: &Desired) -> Vec<Action> {
     let Plan { actions: mut done, conflicts } = plan(desired, catalogue);
     assert_eq!(conflicts, []);
-    done.iter().for_each(|action| apply(catalogue, &desired.owner, action));
+    apply_all(&done, catalogue, &desired.owner);
     let removals = surplus(desired, catalogue);
-    removals.iter().for_each(|action| apply(catalogue, &desired.owner, action));
+    apply_all(&removals, catalogue, &desired.owner);
     done.extend(removals);
     done
+}
+
+fn apply_all(actions: &[Action], catalogue: &mut Catalogue, owner: &Owner) {
+    for action in actions {
+        apply(catalogue, owner, action);
+    }
 }
 
 fn texts(actions: &[Action]) -> Vec<String> {
@@ -44,7 +50,7 @@ fn a_crash_after_any_action_converges_to_the_same_state() {
     let whole = plan(&desired, &empty_server()).actions;
     for crash in 0..=whole.len() {
         let mut catalogue = empty_server();
-        whole[..crash].iter().for_each(|action| apply(&mut catalogue, &desired.owner, action));
+        apply_all(&whole[..crash], &mut catalogue, &desired.owner);
         pass(&mut catalogue, &desired);
         assert_eq!(pass(&mut catalogue, &desired), [], "after {crash} actions");
         assert_eq!(catalogue.users.len(), 3, "after {crash} actions");
@@ -203,7 +209,7 @@ proptest! {
         let present = |catalogue: &Catalogue| catalogue.grants[&changed].missing(&wanted, &privileges);
         let before = present(&catalogue);
         let additions = plan(&desired, &catalogue).actions;
-        additions.iter().for_each(|action| apply(&mut catalogue, &desired.owner, action));
+        apply_all(&additions, &mut catalogue, &desired.owner);
         let removals = surplus(&desired, &catalogue);
         for action in &removals {
             apply(&mut catalogue, &desired.owner, action);

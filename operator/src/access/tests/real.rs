@@ -21,7 +21,7 @@ fn setting(name: &str) -> String {
 
 fn settings() -> ConnectionSettings {
     let endpoints = vec![setting("WEIR_TEST_CLICKHOUSE_URL")];
-    ConnectionSettings { endpoints, ca_pem: None, timeout: Duration::from_secs(60) }
+    ConnectionSettings { endpoints, ca_pem: None, timeout: Duration::from_mins(1) }
 }
 
 fn connect(settings: &ConnectionSettings, user: &str, password: &str) -> Connection {
@@ -134,6 +134,58 @@ async fn what_a_person_changes_by_hand_is_repaired() {
     }
     for Login { user, .. } in stack.logins() {
         prove(&connection, &user, &password_of(&user).into(), &desired.required(&user)).await.unwrap();
+    }
+}
+
+/// What the documentation asks of the administrator's account, for databases whose names begin with `weir_`.
+const ADMINISTRATOR: [&str; 7] = [
+    "SHOW DATABASES, SHOW USERS, SHOW ROLES, KILL QUERY, CREATE USER, ALTER USER, DROP USER, CREATE ROLE, DROP ROLE, ROLE ADMIN ON *.*",
+    "SELECT ON system.*",
+    "CREATE DATABASE ON weir_*.*",
+    "CREATE TABLE, SELECT, INSERT ON weir_ledger.*",
+    "SHOW, SELECT, INSERT, ALTER TABLE, ALTER VIEW, CREATE TABLE, CREATE VIEW, CREATE DICTIONARY, DROP TABLE, DROP VIEW, \
+     DROP DICTIONARY, TRUNCATE, OPTIMIZE ON weir_*.*",
+    "SET DEFINER ON *",
+    "TABLE ENGINE ON *",
+];
+
+#[tokio::test]
+async fn the_documented_rights_of_an_administrator_suffice() {
+    let (everything, stack) = (administrator(), stack("least"));
+    let name = format!("{}_administrator", stack.names.prefix);
+    let hash = PasswordHash::of(&password_of(&name)).hex();
+    let user = identifier(&name);
+    everything
+        .execute(&format!("CREATE USER {user} IDENTIFIED WITH sha256_hash BY '{hash}' HOST ANY"))
+        .await
+        .unwrap();
+    for rights in ADMINISTRATOR {
+        let passed_on = !rights.contains("*.*") || rights.contains("SHOW, SELECT");
+        let option = if passed_on { " WITH GRANT OPTION" } else { "" };
+        let statement = format!("GRANT {rights} TO {user}{option}");
+        everything.execute(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    let connection = login(&everything, &name);
+    let desired = stack.desired(&[stack.logins(), vec![stack.migration("0000aaaa")]].concat());
+    pass(&connection, &desired).await;
+    assert_eq!(pass(&connection, &desired).await, []);
+    let excess = [
+        Action::Grant {
+            to: Entity::role(&stack.names.reader_role("bi")),
+            rights: desired.roles[1].rights.clone(),
+        },
+        Action::Grant {
+            to: Entity::user(&stack.names.ingest_user(1)),
+            rights: desired.roles[2].rights.clone(),
+        },
+    ];
+    for action in &excess {
+        apply(&connection, &desired.owner, action).await.unwrap();
+    }
+    assert_eq!(pass(&connection, &desired).await.len(), 2);
+    assert_eq!(pass(&connection, &desired).await, []);
+    for action in deletion(&stack.owner, &fetch_catalogue(&connection).await.unwrap()) {
+        apply(&connection, &stack.owner, &action).await.unwrap_or_else(|error| panic!("{action}: {error:?}"));
     }
 }
 
