@@ -144,7 +144,9 @@ fn create_folder(options: &Options, name: &str) -> anyhow::Result<PathBuf> {
 ///
 /// `setpriv` kills `unshare` when this thread ends, `unshare` kills process 1, and the kernel then kills the rest.
 fn reexec(folder: &Path, name: &str) -> anyhow::Result<std::process::Child> {
-    let program = std::env::current_exe().context("failed to find this program's own file")?;
+    // A copy, since a build that runs meanwhile replaces the file that this program was started from.
+    let program = folder.join("weir-e2e");
+    fs::copy("/proc/self/exe", &program).context("failed to copy this program into the sandbox")?;
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child"]);
     command.args(["--mount-proc", "--propagation", "private"]).arg(program).args(std::env::args_os().skip(1));
