@@ -135,6 +135,22 @@ pub(crate) async fn merge<K: Namespaced>(
     call::<K, _>("patch", name, api.patch(name, &params, &Patch::Merge(patch))).await
 }
 
+/// Applies a JSON patch, a list of operations that are done all or not at all.
+pub(crate) async fn patch_json<K: Namespaced>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    patch: serde_json::Value,
+) -> Result<(), Error> {
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let send = async {
+        let operations = serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
+        api.patch(name, &params, &Patch::Json::<()>(operations)).await.map(drop)
+    };
+    call::<K, _>("patch", name, send).await
+}
+
 /// Merges a patch into an object's status.
 pub(crate) async fn merge_status<K: Namespaced>(
     client: &Client,

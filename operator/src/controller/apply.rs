@@ -152,18 +152,24 @@ fn connection<'a>(tools: &Tools<'a>) -> Result<&'a Connection, Failure> {
     })
 }
 
-/// Adds or removes the finalizer. The resourceVersion makes the write fail when the list changed meanwhile.
+/// Adds or removes the finalizer. The test makes the write fail when the list changed meanwhile; a resourceVersion would
+/// also make it fail when only status did.
 async fn finalizer(tools: &Tools<'_>, wanted: bool) -> Result<(), Failure> {
-    let metadata = &tools.stack.metadata;
-    let mut finalizers = metadata.finalizers.clone().unwrap_or_default();
-    finalizers.retain(|finalizer| finalizer != FINALIZER);
+    const PATH: &str = "/metadata/finalizers";
+    let current = &tools.stack.metadata.finalizers;
+    let mut next = current.clone().unwrap_or_default();
+    next.retain(|finalizer| finalizer != FINALIZER);
     if wanted {
-        finalizers.push(FINALIZER.into());
+        next.push(FINALIZER.into());
     }
-    let patch = json!({ "metadata": { "resourceVersion": metadata.resource_version, "finalizers": finalizers } });
+    // A test for null passes where the list is absent.
+    let patch = json!([
+        { "op": "test", "path": PATH, "value": current },
+        { "op": "add", "path": PATH, "value": next },
+    ]);
     let client = &tools.ctx.client;
-    match kubernetes::merge::<AnalyticsStack>(client, tools.namespace, tools.name, &patch).await {
-        Ok(_) => Ok(()),
+    match kubernetes::patch_json::<AnalyticsStack>(client, tools.namespace, tools.name, patch).await {
+        Ok(()) => Ok(()),
         Err(error) if !wanted && error.code() == Some(404) => Ok(()),
         Err(error) => Err(error.into()),
     }

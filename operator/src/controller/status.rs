@@ -161,7 +161,8 @@ impl Judge<'_> {
         let holds = &self.outcome.holds;
         let own = holds.iter().filter(of_stage).find(|hold| !hold.is_progress());
         if let Some(hold) = own.or_else(|| holds.iter().find(of_stage)) {
-            return Judgement::new(Truth::False, hold.reason, sentence(hold));
+            let truth = if hold.reason == Reason::Progressing { Truth::Unknown } else { Truth::False };
+            return Judgement::new(truth, hold.reason, sentence(hold));
         }
         let blocking = holds.iter().find(|hold| hold.blocks);
         match blocking {

@@ -106,7 +106,8 @@ pub(super) fn prove(view: &View<'_>, credential: &Credential, settled: bool, ste
     let stage = ConditionType::CredentialsReady;
     let (Some(user), Some(value)) = (credential.user(view.stack), credential.value()) else { return };
     let is_new = value.published_at.is_none() && !settled;
-    if view.observed.proven.contains(&user) && !is_new {
+    let is_touched = steps.steps.iter().any(|step| step.makes_user(&user));
+    if view.observed.proven.contains(&user) && !is_new && !is_touched {
         return;
     }
     // Somebody may have changed the password of a user that is ours; the next attempt gives it back first.

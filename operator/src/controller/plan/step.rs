@@ -18,6 +18,16 @@ pub(crate) enum Step {
 }
 
 impl Step {
+    /// Whether it makes or changes the login of a user.
+    pub(crate) fn makes_user(&self, name: &str) -> bool {
+        match self {
+            Self::Do(_, Action::Access(access::Action::CreateUser(user) | access::Action::AlterUser(user))) => {
+                user.name == name
+            }
+            Self::Do(..) | Self::Hold(_) => false,
+        }
+    }
+
     /// Whether it is a wait that a fault would only repeat.
     pub(crate) fn names(&self, fault: &Fault) -> bool {
         matches!(self, Self::Hold(hold) if hold.object == fault.object && hold.reason == fault.reason)
