@@ -22,15 +22,14 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use action::{Action, Claim};
+pub(crate) use action::Action;
 pub(crate) use apply::{Error, apply};
 pub(crate) use catalogue::{Catalogue, fetch_catalogue};
 pub(crate) use deletion::{deletion, leftovers, leftovers_sql};
-pub(crate) use desired::{Desired, DesiredRequest, Hosts, Login, PasswordHash, Purpose, Role, User, desired};
-pub(crate) use ledger::{Intent, OwnershipConflict};
-pub(crate) use plan::{Plan, plan, restore_login, surplus};
+pub(crate) use desired::{Desired, DesiredRequest, Login, PasswordHash, Purpose, desired};
+pub(crate) use plan::{plan, restore_login, surplus};
 pub(crate) use prove::prove;
-pub(crate) use right::{Right, Scope};
+pub(crate) use right::Right;
 
 /// The stack that owns something in ClickHouse.
 #[derive(Clone, Debug, PartialEq, Eq)]

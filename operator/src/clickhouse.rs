@@ -84,11 +84,6 @@ impl Connection {
         Self { user: user.to_owned(), password, ..self.clone() }
     }
 
-    /// The same server and user, for another stack or reason.
-    pub(crate) fn with_comment(&self, comment: &Comment) -> Self {
-        Self { log_comment: log_comment(comment), ..self.clone() }
-    }
-
     /// The same user on each endpoint alone.
     pub(crate) fn each_endpoint(&self) -> Vec<Self> {
         self.endpoints

@@ -70,15 +70,6 @@ impl Error {
         }
     }
 
-    /// Whether trying again alone can help. A login or right that is not there yet may still be on its way to a replica.
-    pub(crate) fn is_transient(&self) -> bool {
-        match self {
-            Self::Statement { source, .. } => source.is_transient(),
-            Self::Appeared(_) | Self::Login { .. } | Self::Rights { .. } => true,
-            Self::Conflict(_) | Self::FixedByServer { .. } => false,
-        }
-    }
-
     /// What to do about it.
     pub(crate) fn hint(&self) -> String {
         match self {

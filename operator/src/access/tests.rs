@@ -4,6 +4,11 @@ mod model;
 mod planning;
 mod real;
 
+use super::action::Claim;
+use super::desired::{Hosts, User};
+use super::ledger::{Intent, OwnershipConflict};
+use super::plan::Plan;
+use super::right::Scope;
 use super::*;
 use crate::names::ClickhouseNames;
 

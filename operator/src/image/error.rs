@@ -60,11 +60,6 @@ impl Error {
         }
     }
 
-    /// Whether trying again alone can help.
-    pub(crate) const fn is_transient(&self) -> bool {
-        matches!(self.failure, Failure::Unreachable | Failure::Status(_))
-    }
-
     /// What to do about it. Never holds a secret or the text of an answer.
     pub(crate) fn hint(&self) -> String {
         let image = &self.image;
