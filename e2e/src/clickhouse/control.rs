@@ -75,5 +75,7 @@ pub(crate) fn read_statements(text: &str) -> anyhow::Result<Vec<Statement>> {
 pub(crate) fn kill_engine(core: &Core) -> anyhow::Result<()> {
     let pid = i32::try_from(core.engine_pid())?;
     anyhow::ensure!(pid > 0, "no engine is running");
+    // A dying process still takes connections for a moment; whoever asks from now on is to wait for the next one.
+    core.gate.begin_drain();
     kill(Pid::from_raw(pid), Signal::SIGKILL).context("failed to kill the engine")
 }

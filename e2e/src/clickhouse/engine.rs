@@ -67,7 +67,7 @@ impl Engine {
     }
 
     async fn answered(&mut self, log: &Path) -> anyhow::Result<()> {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         loop {
             if let Some(status) = self.child.try_wait()? {
                 let text = std::fs::read_to_string(log).unwrap_or_default();

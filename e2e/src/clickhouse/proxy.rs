@@ -12,7 +12,7 @@ use http::{
     request::Parts,
 };
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use super::{
     access::{self, AccessError},
@@ -64,6 +64,10 @@ pub(crate) async fn serve(
             consume(body).await;
             return Ok(reply::unauthenticated(&credential.user));
         }
+    }
+    // A body that came in chunks and was read whole goes on with its length: without one, ClickHouse refuses it.
+    if let (true, Some(length)) = (parts.headers.contains_key(TRANSFER_ENCODING), body.size_hint().exact()) {
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     prepare(&core, &credential, peer.ip(), &mut parts, has_role(&parameters));
     let request = Request::from_parts(parts, body);
@@ -173,8 +177,7 @@ async fn send(
 }
 
 /// Lets the engine judge the statement, and does what it cannot: keep the result.
-async fn change_access(core: &Core, sql: &str, mut request: Request<BoxBody>) -> Response<BoxBody> {
-    request.headers_mut().remove(CONTENT_LENGTH);
+async fn change_access(core: &Core, sql: &str, request: Request<BoxBody>) -> Response<BoxBody> {
     let (answer, pass) = match send(core, Kind::Ordinary, request).await {
         Ok(sent) => sent,
         Err(error) => return reply::bad_gateway(&error),

@@ -1,5 +1,7 @@
 //! A client of the development server, and a server of one's own for each test.
 
+#![expect(clippy::unwrap_used, reason = "a step of the client that fails is a failure of the test")]
+
 use std::{net::SocketAddr, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -79,10 +81,12 @@ pub(crate) async fn ask_over(
 ) -> anyhow::Result<Answer> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
+    let sql = with_hashes(sql);
     let request = Request::post(path)
         .header("host", "clickhouse")
+        .header("content-length", sql.len())
         .header("authorization", format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
-        .body(Full::new(bytes::Bytes::from(with_hashes(sql))))?;
+        .body(Full::new(bytes::Bytes::from(sql)))?;
     let response = sender.send_request(request).await?;
     let status = response.status().as_u16();
     let code = response.headers().get("x-clickhouse-exception-code");

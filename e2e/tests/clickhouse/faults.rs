@@ -110,7 +110,7 @@ async fn a_statement_is_found_wherever_a_client_puts_it() {
     assert_eq!(ask_at("/?param_n=5", "SELECT {n:UInt8}".to_owned()).await.text, "5");
     run(&server, "CREATE DATABASE shop").await;
     run(&server, "CREATE TABLE shop.t (a Int32) ENGINE MergeTree ORDER BY a").await;
-    let rows: String = (0..200_000).map(|n| format!("{n}\n")).collect();
+    let rows = (0..200_000).map(|n| n.to_string()).collect::<Vec<_>>().join("\n");
     assert!(rows.len() > 1024 * 1024);
     assert_eq!(ask_at("/?query=INSERT+INTO+shop.t+FORMAT+TSV", rows.clone()).await.code, 0);
     assert_eq!(ask_at("/", format!("INSERT INTO shop.t FORMAT TSV\n{rows}")).await.code, 0);

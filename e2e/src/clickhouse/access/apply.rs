@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Access, AccessError, DefaultRoles, Granted, Hosts, Method, Role, User,
+    Access, AccessError, DefaultRoles, Granted, Hosts, Method, User,
     parse::{Statement, UserClauses},
 };
 
@@ -104,7 +104,7 @@ impl Access {
             if self.roles.contains_key(name) && !if_not_exists {
                 return Err(AccessError::AlreadyExists { kind: "role", name: name.clone() });
             }
-            self.roles.entry(name.clone()).or_insert_with(Role::default);
+            self.roles.entry(name.clone()).or_default();
         }
         Ok(())
     }
@@ -207,7 +207,7 @@ fn change_user(user: &mut User, name: &str, clauses: &UserClauses, is_new: bool)
     // The clause outside a method sets every method, as in ClickHouse.
     if let Some(valid_until) = valid_until {
         for method in &mut user.methods {
-            method.valid_until = valid_until;
+            method.valid_until = valid_until.end();
         }
     }
     if let Some(hosts) = hosts {

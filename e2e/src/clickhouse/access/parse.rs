@@ -59,11 +59,28 @@ pub(crate) enum Statement {
 pub(crate) struct UserClauses {
     pub(crate) methods: Option<Vec<Method>>,
     pub(crate) added_methods: Vec<Method>,
-    pub(crate) valid_until: Option<Option<Timestamp>>,
+    pub(crate) valid_until: Option<Validity>,
     pub(crate) hosts: Option<Hosts>,
     pub(crate) default_roles: Option<DefaultRoles>,
     pub(crate) default_database: Option<String>,
     pub(crate) settings: Option<Vec<Setting>>,
+}
+
+/// `VALID UNTIL`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Validity {
+    Infinite,
+    Until(Timestamp),
+}
+
+impl Validity {
+    /// The end, when there is one.
+    pub(crate) fn end(self) -> Option<Timestamp> {
+        match self {
+            Self::Infinite => None,
+            Self::Until(at) => Some(at),
+        }
+    }
 }
 
 /// Reads one statement.
@@ -206,7 +223,7 @@ fn methods(cursor: &mut Cursor<'_>) -> Result<Vec<Method>, AccessError> {
         if cursor.take("SALT") {
             return Err(AccessError::Unsupported("SALT: users.xml has no salted hashes".to_owned()));
         }
-        let valid_until = if cursor.take("VALID UNTIL") { valid_until(cursor)? } else { None };
+        let valid_until = if cursor.take("VALID UNTIL") { valid_until(cursor)?.end() } else { None };
         methods.push(Method { sha256: Some(sha256), valid_until });
         if !cursor.take_sign(",") {
             return Ok(methods);
@@ -214,16 +231,16 @@ fn methods(cursor: &mut Cursor<'_>) -> Result<Vec<Method>, AccessError> {
     }
 }
 
-fn valid_until(cursor: &mut Cursor<'_>) -> Result<Option<Timestamp>, AccessError> {
+fn valid_until(cursor: &mut Cursor<'_>) -> Result<Validity, AccessError> {
     let text = cursor.value()?;
     if text.eq_ignore_ascii_case("infinity") {
-        return Ok(None);
+        return Ok(Validity::Infinite);
     }
     let civil =
         || text.parse::<DateTime>().and_then(|at| at.to_zoned(TimeZone::UTC)).map(|at| at.timestamp());
     let seconds = || text.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     let at = text.parse::<Timestamp>().or_else(|_| civil()).ok().or_else(seconds);
-    at.map(Some).ok_or_else(|| AccessError::Unsupported(format!("VALID UNTIL '{text}'")))
+    at.map(Validity::Until).ok_or_else(|| AccessError::Unsupported(format!("VALID UNTIL '{text}'")))
 }
 
 fn hosts(cursor: &mut Cursor<'_>) -> Result<Hosts, AccessError> {
