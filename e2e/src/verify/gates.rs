@@ -51,8 +51,9 @@ pub(super) fn machine(_: &Place, report: &mut Report) {
 
 /// Checks the format of every Rust file, and of the Go ones.
 pub(super) fn format(place: &Place, report: &mut Report) {
-    let hint = Hint::new(CARGO, "run `cargo fmt`");
-    gate(report, "format: Rust", &mut place.command("cargo", ["fmt", "--all", "--check"]), &hint);
+    let hint = Hint::new(CARGO, "run `cargo fmt`; these files differ");
+    let args = ["fmt", "--all", "--check", "--", "--files-with-diff", "--color", "never"];
+    gate(report, "format: Rust", &mut place.command("cargo", args), &hint);
     report.check("format: Go", || {
         let listed = run(&mut place.command("gofmt", ["-l", "e2e"]), &Hint::new("install Go", ""))?;
         anyhow::ensure!(listed.trim().is_empty(), "run `gofmt -w` on: {}", listed.trim().replace('\n', ", "));
