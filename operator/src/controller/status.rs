@@ -134,7 +134,9 @@ impl Judge<'_> {
         let was_ready = self.previous.conditions.iter().any(|condition| {
             condition.type_ == ConditionType::Ready.as_str() && condition.status == Truth::True.as_str()
         });
-        let truth = match (hold.is_progress(), was_ready && self.outcome.serves) {
+        // Behind a wait that blocks nothing, everything was verified for this generation.
+        let is_verified = !self.outcome.holds.iter().any(|hold| hold.blocks);
+        let truth = match (hold.is_progress(), is_verified || was_ready && self.outcome.serves) {
             (true, true) => Truth::True,
             (true, false) => Truth::Unknown,
             (false, _) => Truth::False,
@@ -157,7 +159,7 @@ impl Judge<'_> {
     }
 
     fn stage(&self, stage: ConditionType) -> Judgement {
-        let of_stage = |hold: &&Hold| hold.stage == stage;
+        let of_stage = |hold: &&Hold| hold.stage == stage && (hold.blocks || !hold.is_progress());
         let holds = &self.outcome.holds;
         let own = holds.iter().filter(of_stage).find(|hold| !hold.is_progress());
         if let Some(hold) = own.or_else(|| holds.iter().find(of_stage)) {
