@@ -141,6 +141,12 @@ const CASES: &[Case] = &[
         "SELECT access_type, database, table, is_partial_revoke FROM system.grants WHERE role_name = 'writer' FORMAT CSV",
         Text("\"SELECT\",\"shop\",\"t\",0"),
     ),
+    case(ADMIN, "CREATE ROLE replaced", Done),
+    case(ADMIN, "GRANT SELECT ON shop.* TO replaced", Done),
+    case(ADMIN, "GRANT INSERT ON shop.t TO replaced WITH REPLACE OPTION", Done),
+    case(ADMIN, "SHOW GRANTS FOR replaced", Text("GRANT INSERT ON shop.t TO replaced")),
+    noted(ADMIN, "GRANT replaced TO ann WITH REPLACE OPTION", Code(48), "kept for privileges, not for roles"),
+    case(ADMIN, "DROP ROLE replaced", Done),
     // Default roles.
     case(ADMIN, "GRANT INSERT ON shop.t TO writer", Done),
     case(ADMIN, "SET DEFAULT ROLE writer TO ann", Code(512)),
