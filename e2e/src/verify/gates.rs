@@ -64,14 +64,14 @@ pub(super) fn format(place: &Place, report: &mut Report) {
 /// Checks that clippy, and with it the compiler, has nothing to say about any target.
 pub(super) fn lint(place: &Place, report: &mut Report) {
     // Flags after the dashes reach workspace crates only, so that no dependency is built again.
-    let args = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    let args = ["clippy", "--quiet", "--workspace", "--all-targets", "--keep-going", "--", "-D", "warnings"];
     let hint = Hint::new(CARGO, "mend each place, or `expect` the lint on the smallest item with a reason");
     gate(report, "lint: clippy", &mut place.command("cargo", args), &hint);
 }
 
 /// Checks that the documentation builds without a warning.
 pub(super) fn docs(place: &Place, report: &mut Report) {
-    let args = ["doc", "--quiet", "--no-deps", "--workspace", "--document-private-items"];
+    let args = ["doc", "--quiet", "--no-deps", "--workspace", "--document-private-items", "--keep-going"];
     let mut command = place.command("cargo", args);
     command.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
     let hint = Hint::new(CARGO, "mend the links and the markup that are named");

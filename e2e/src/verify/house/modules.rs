@@ -18,6 +18,9 @@ pub(super) fn unreached(files: &[&Source]) -> Vec<String> {
             waiting.push(format!("{folder}/{name}.rs"));
             waiting.push(format!("{folder}/{name}/mod.rs"));
         }
+        // Such a path starts at the folder of the file itself.
+        let own_folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        waiting.extend(text.lines().filter_map(given_path).map(|given| format!("{own_folder}/{given}")));
         reached.insert(path);
     }
     texts.keys().filter(|path| !reached.contains(**path)).map(|path| (*path).to_owned()).collect()
@@ -53,6 +56,11 @@ fn declared(line: &str) -> Option<&str> {
     line.strip_prefix("mod ")?.strip_suffix(';').map(str::trim)
 }
 
+/// Returns the path that a line such as `#[path = "deep/name.rs"]` gives to the module after it.
+fn given_path(line: &str) -> Option<&str> {
+    line.trim().strip_prefix("#[path = \"")?.strip_suffix("\"]")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +75,8 @@ mod tests {
             ("a/src/three.rs", ""),
             ("a/tests/it/main.rs", "mod part;\n"),
             ("a/tests/it/part.rs", ""),
+            ("a/tests/other.rs", "#[path = \"deep/client.rs\"]\nmod client;\n"),
+            ("a/tests/deep/client.rs", ""),
         ];
         let files: Vec<Source> =
             files.iter().map(|(path, text)| Source { path: (*path).into(), text: (*text).into() }).collect();
