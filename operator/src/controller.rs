@@ -23,6 +23,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use context::{Context, Settings, Shared};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 use memory::Memory;
@@ -257,4 +259,20 @@ fn facts(
             selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","),
         ),
     }
+}
+
+/// Renders the pods of a stack, for `render`.
+pub(crate) fn render_workload(
+    stack: &AnalyticsStack,
+    pinned: &str,
+    ca_pem: Option<&str>,
+) -> Result<(Deployment, Job), Vec<String>> {
+    let rules = Rules { allow_inline_clickhouse: true, api_server_hosts: Vec::new() };
+    let requested = stack.spec.ingest.image.reference.clone();
+    let image = stack::Image { requested, pinned: pinned.into(), resolved_at: None };
+    let found = Found { ca_pem: ca_pem.map(str::to_owned), image: Some(image.clone()) };
+    let checked = validate(stack, &rules, found).map_err(|problems| {
+        problems.into_iter().map(|problem| format!("{}: {}", problem.field, problem.hint)).collect::<Vec<_>>()
+    })?;
+    Ok((desired::ingest::deployment(&checked, &image), desired::migration::job(&checked, &image)))
 }

@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod render;
 pub mod run;
 
 mod access;

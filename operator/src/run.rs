@@ -117,14 +117,16 @@ fn scopes(args: &Args) -> Vec<Scope> {
 
 fn api_server_hosts(config: &kube::Config) -> Vec<String> {
     let url = config.cluster_url.host().map(str::to_owned);
-    #[expect(clippy::disallowed_methods, reason = "the kubelet tells the address of the API server this way only")]
+    // The kubelet tells the address of the API server this way only.
     let service = std::env::var("KUBERNETES_SERVICE_HOST").ok();
     url.into_iter().chain(service).collect()
 }
 
 async fn settings(args: &Args, client: &Client, api_server_hosts: Vec<String>) -> anyhow::Result<Settings> {
     let registry_ca = match &args.registry_ca_file {
-        Some(path) => Some(tokio::fs::read(path).await.with_context(|| format!("failed to read {}", path.display()))?),
+        Some(path) => {
+            Some(tokio::fs::read(path).await.with_context(|| format!("failed to read {}", path.display()))?)
+        }
         None => None,
     };
     let listed = args.watch_namespaces.iter().any(|name| !name.trim().is_empty());
@@ -158,21 +160,25 @@ async fn wait_for_crds(client: &Client, scopes: &[Scope], readiness: &Readiness)
     loop {
         let served = match scopes.first() {
             Some(Scope::Namespace(namespace)) => {
-                Api::<AnalyticsStack>::namespaced(client.clone(), namespace).list(&ListParams::default().limit(1)).await
+                Api::<AnalyticsStack>::namespaced(client.clone(), namespace)
+                    .list(&ListParams::default().limit(1))
+                    .await
             }
             Some(Scope::All) | None => {
                 Api::<AnalyticsStack>::all(client.clone()).list(&ListParams::default().limit(1)).await
             }
         };
         match served {
-            Ok(_) => return,
+            // A stack that cannot be read does not keep the operator from starting.
+            Ok(_) | Err(kube::Error::SerdeError(_)) => return,
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 readiness.wait_for("the CRD analyticsstacks.weir.dev is not installed");
             }
-            // A stack that cannot be read does not keep the operator from starting.
-            Err(kube::Error::SerdeError(_)) => return,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the API server does not list stacks");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the API server does not list stacks"
+                );
                 readiness.wait_for("the API server does not list stacks");
             }
         }

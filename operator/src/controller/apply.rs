@@ -58,7 +58,7 @@ pub(super) enum Failure {
     /// Kubernetes refused or did not answer.
     Kubernetes(kubernetes::Error),
     /// ClickHouse refused or did not answer.
-    Access(access::Error),
+    Access(Box<access::Error>),
     /// Anything that is a wait by itself.
     Hold(Hold),
 }
@@ -112,7 +112,9 @@ async fn act(
         }
         Action::Access(action) => {
             memory.catalogue = None;
-            access::apply(connection(tools)?, tools.owner, action).await.map_err(Failure::Access)
+            access::apply(connection(tools)?, tools.owner, action)
+                .await
+                .map_err(|error| Failure::Access(Box::new(error)))
         }
         Action::Generate(generate) => secret::generate(tools, generate).await,
         Action::Create(child) => secret::create(tools, child).await,
@@ -127,15 +129,10 @@ async fn act(
             memory.applied.remove(key);
             Ok(child::delete(client, tools.namespace, key, uid).await?)
         }
-        Action::DeletePods(key, uid) => {
-            Ok(kubernetes::delete_foreground::<k8s_openapi::api::apps::v1::Deployment>(
-                client,
-                tools.namespace,
-                &key.name,
-                uid,
-            )
-            .await?)
-        }
+        Action::DeletePods(key, uid) => Ok(kubernetes::delete_foreground::<
+            k8s_openapi::api::apps::v1::Deployment,
+        >(client, tools.namespace, &key.name, uid)
+        .await?),
     }
 }
 
@@ -201,7 +198,7 @@ async fn prove(tools: &Tools<'_>, proof: &Proof, memory: &mut Memory) -> Result<
             if error.reason() == Reason::LoginNotProven {
                 memory.refused.insert(proof.user.clone());
             }
-            Err(Failure::Access(error))
+            Err(Failure::Access(Box::new(error)))
         }
     }
 }
@@ -231,17 +228,20 @@ async fn read_schema_version(tools: &Tools<'_>, proof: &Proof) -> Result<SchemaS
 }
 
 fn hold(stage: ConditionType, action: &Action, failure: Failure) -> Hold {
-    let built = |object: String, reason, hint| Hold { stage, object, reason, hint, blocks: true, until: None };
+    let built =
+        |object: String, reason, hint| Hold { stage, object, reason, hint, blocks: true, until: None };
     match failure {
         Failure::Hold(hold) => hold,
         Failure::Access(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, %action, "a step failed");
+            tracing::warn!(error = &*error as &dyn std::error::Error, %action, "a step failed");
             built(format!("ClickHouse/{action}"), error.reason(), error.hint())
         }
         Failure::Kubernetes(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, %action, "a step failed");
             let hint = match error.refusal() {
-                Some(refusal) => format!("the API server refused to {action} ({refusal}); see the operator's log"),
+                Some(refusal) => {
+                    format!("the API server refused to {action} ({refusal}); see the operator's log")
+                }
                 None => format!("the API server did not {action}; it is tried again"),
             };
             built(format!("Kubernetes/{action}"), Reason::ApplyFailed, hint)

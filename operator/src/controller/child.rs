@@ -123,8 +123,16 @@ impl Version {
         let resource_version = metadata.resource_version.clone().unwrap_or_default();
         let mark = match metadata.generation {
             Some(generation) => {
-                let parts = serde_json::json!([metadata.labels, metadata.owner_references, metadata.annotations
-                    .iter().flatten().filter(|(key, _)| key.starts_with("weir.dev/")).collect::<Vec<_>>()]);
+                let parts = serde_json::json!([
+                    metadata.labels,
+                    metadata.owner_references,
+                    metadata
+                        .annotations
+                        .iter()
+                        .flatten()
+                        .filter(|(key, _)| key.starts_with("weir.dev/"))
+                        .collect::<Vec<_>>()
+                ]);
                 format!("g{generation}-{}", hex::encode(&Sha256::digest(parts.to_string())[..8]))
             }
             None => format!("r{resource_version}"),

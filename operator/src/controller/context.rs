@@ -115,7 +115,11 @@ impl Context {
         }
         let fetched = kubernetes::fetch::<Secret>(&self.client, namespace, name).await.map_err(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "failed to read a referenced Secret");
-            Fault::dependency(format!("Secret/{name}"), Reason::Progressing, "it could not be read and is tried again")
+            Fault::dependency(
+                format!("Secret/{name}"),
+                Reason::Progressing,
+                "it could not be read and is tried again",
+            )
         })?;
         let secret = fetched.map(Arc::new);
         if let Some(secret) = &secret {

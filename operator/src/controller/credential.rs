@@ -122,7 +122,8 @@ pub(crate) fn credentials(
         .into_iter()
         .map(|(purpose, name, published)| {
             let pending = stack.child_name(&format!("{name}-pending"));
-            let state = state(secrets.get(&pending), secrets.get(&published), || highest.highest(&purpose) + 1);
+            let state =
+                state(secrets.get(&pending), secrets.get(&published), || highest.highest(&purpose) + 1);
             Credential { purpose, pending, published, state }
         })
         .collect()

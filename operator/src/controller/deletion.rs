@@ -58,7 +58,11 @@ pub(super) async fn pass(
         ctx.memories.forget(&owner.uid);
         return Ok((metrics::Outcome::Applied, Action::await_change()));
     }
-    let outcome = Outcome { holds: applied.holds.into_iter().map(deleting).collect(), serves: false, facts: Facts::default() };
+    let outcome = Outcome {
+        holds: applied.holds.into_iter().map(deleting).collect(),
+        serves: false,
+        facts: Facts::default(),
+    };
     let generation = stack.metadata.generation.unwrap_or(0);
     let status = status::derive(previous, generation, &outcome, observe::now());
     report::patch_status(ctx, stack, previous, &status, memory).await?;
@@ -79,7 +83,9 @@ fn deleting(hold: Hold) -> Hold {
 fn leftovers(ctx: &Context, stack: &AnalyticsStack, observed: &Observed) -> String {
     // The rules may have changed since; names do not depend on them.
     let open = Rules { allow_inline_clickhouse: true, api_server_hosts: Vec::new() };
-    let Ok(checked): Result<Stack, _> = validate(stack, &open, Found::default()) else { return String::new() };
+    let Ok(checked): Result<Stack, _> = validate(stack, &open, Found::default()) else {
+        return String::new();
+    };
     let desired = build_desired(&checked, &owner(ctx, stack), observed);
     access::leftovers_sql(&access::leftovers(&desired.access))
 }

@@ -13,7 +13,7 @@ use crate::access::Catalogue;
 use crate::clickhouse::Connection;
 
 /// Time for which a proven login is believed.
-const PROOF_LIFETIME: Duration = Duration::from_secs(3600);
+const PROOF_LIFETIME: Duration = Duration::from_hours(1);
 
 /// What is remembered about one stack.
 #[derive(Debug, Default)]

@@ -82,8 +82,16 @@ fn children(
         now,
         has_finalizer: stack.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
         dependencies: Vec::new(),
-        image: Err(super::observed::Fault::dependency("Image", weir_crds::Reason::Waiting, "not looked up yet")),
-        catalogue: Err(super::observed::Fault::dependency("ClickHouse", weir_crds::Reason::Waiting, "not asked yet")),
+        image: Err(super::observed::Fault::dependency(
+            "Image",
+            weir_crds::Reason::Waiting,
+            "not looked up yet",
+        )),
+        catalogue: Err(super::observed::Fault::dependency(
+            "ClickHouse",
+            weir_crds::Reason::Waiting,
+            "not asked yet",
+        )),
         secrets: owned.secrets.iter().map(|secret| (secret.name_any(), (**secret).clone())).collect(),
         deployment: owned
             .deployments

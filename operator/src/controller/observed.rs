@@ -107,7 +107,10 @@ impl Observed {
 pub(crate) fn job_state(job: &Job) -> JobState {
     let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
     let is = |type_: &str| {
-        conditions.into_iter().flatten().any(|condition| condition.type_ == type_ && condition.status == "True")
+        conditions
+            .into_iter()
+            .flatten()
+            .any(|condition| condition.type_ == type_ && condition.status == "True")
     };
     match (is("Complete"), is("Failed")) {
         (true, _) => JobState::Succeeded,

@@ -67,12 +67,21 @@ fn transition(previous: &AnalyticsStackStatus, status: &AnalyticsStackStatus) ->
         return None;
     }
     let type_ = if now.status == "False" { EventType::Warning } else { EventType::Normal };
-    Some(Event { type_, reason: now.reason, note: Some(cut(&now.message)), action: "Reconcile".into(), secondary: None })
+    Some(Event {
+        type_,
+        reason: now.reason,
+        note: Some(cut(&now.message)),
+        action: "Reconcile".into(),
+        secondary: None,
+    })
 }
 
 /// Tells what a deletion leaves behind, with the statements that remove it.
 pub(crate) async fn left_behind(ctx: &Context, stack: &AnalyticsStack, sql: &str) {
-    let note = format!("ClickHouse could not be asked in time; to remove what is left, run: {}", sql.replace('\n', " "));
+    let note = format!(
+        "ClickHouse could not be asked in time; to remove what is left, run: {}",
+        sql.replace('\n', " ")
+    );
     let event = Event {
         type_: EventType::Warning,
         reason: Reason::LeftBehind.as_str().into(),

@@ -14,9 +14,9 @@ use super::{Context, observe};
 use crate::metrics;
 
 /// First and longest delay of something that passes by itself.
-const TRANSIENT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const TRANSIENT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// First and longest delay of something that somebody has to mend.
-const PERMANENT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(300));
+const PERMANENT: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(5));
 /// Delay of work in progress, in case a watch was lost; it is the watch that ends the wait.
 const PROGRESS: Duration = Duration::from_secs(30);
 /// Delay after a credential was written ahead, likewise.
@@ -39,15 +39,12 @@ pub(crate) fn after(
         None if done > 0 => metrics::Outcome::Applied,
         None => metrics::Outcome::Settled,
     };
-    let delay = match fault {
-        Some(hold) => {
-            let count = memory.fail(format!("{}/{}", hold.reason.as_str(), hold.object));
-            exponential(if hold.reason.is_permanent() { PERMANENT } else { TRANSIENT }, count)
-        }
-        None => {
-            memory.failures = None;
-            progress_delay(holds).unwrap_or_else(|| settled_delay(ctx, stack))
-        }
+    let delay = if let Some(hold) = fault {
+        let count = memory.fail(format!("{}/{}", hold.reason.as_str(), hold.object));
+        exponential(if hold.reason.is_permanent() { PERMANENT } else { TRANSIENT }, count)
+    } else {
+        memory.failures = None;
+        progress_delay(holds).unwrap_or_else(|| settled_delay(ctx, stack))
     };
     (ended, Action::requeue(sooner(delay, holds, observe::now())))
 }

@@ -6,9 +6,9 @@ mod kstatus;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use conditions::set;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-pub(crate) use conditions::set;
 use weir_crds::{
     AnalyticsStackStatus, BlockedBy, ConditionType, CredentialStatus, ImageStatus, Reason, SchemaStatus,
 };

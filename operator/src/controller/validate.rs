@@ -165,10 +165,11 @@ fn is_link_local(address: IpAddr) -> bool {
 
 /// Two credentials must not share a Secret, and none may take a name that the stack uses itself.
 fn secret_names(stack: &Stack) -> Vec<Invalid> {
-    let mut taken: BTreeMap<String, String> = ["ingest-clickhouse", "ingest-keys", "ingest-ca", "ingest-pending"]
-        .into_iter()
-        .map(|suffix| (stack.child_name(suffix), "the stack itself".to_owned()))
-        .collect();
+    let mut taken: BTreeMap<String, String> =
+        ["ingest-clickhouse", "ingest-keys", "ingest-ca", "ingest-pending"]
+            .into_iter()
+            .map(|suffix| (stack.child_name(suffix), "the stack itself".to_owned()))
+            .collect();
     let keys = stack.keys.iter().map(|key| ("key", &key.spec.name, &key.secret_name));
     let users = stack.readers.iter().map(|reader| ("user", &reader.name, &reader.secret_name));
     let wanted: Vec<_> = keys.chain(users).collect();
@@ -179,7 +180,9 @@ fn secret_names(stack: &Stack) -> Vec<Invalid> {
     for (kind, name, secret) in wanted {
         if let Some(other) = taken.insert(secret.clone(), format!("{kind} {name}")) {
             let field = if kind == "key" { "spec.keys[].secretName" } else { "spec.users[].secretName" };
-            let hint = format!("Secret {secret} is wanted by {kind} {name} and by {other}; choose another secretName");
+            let hint = format!(
+                "Secret {secret} is wanted by {kind} {name} and by {other}; choose another secretName"
+            );
             problems.push(Invalid::new(field, hint));
         }
     }
@@ -216,8 +219,15 @@ mod tests {
 
     #[test]
     fn link_local_and_api_server_addresses_are_refused() {
-        for host in ["169.254.169.254", "[fe80::1]", "10.96.0.1", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"] {
-            let fields = check(|stack| stack.spec.clickhouse.endpoints = vec![format!("https://{host}:8443")]);
+        for host in [
+            "169.254.169.254",
+            "[fe80::1]",
+            "10.96.0.1",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+        ] {
+            let fields =
+                check(|stack| stack.spec.clickhouse.endpoints = vec![format!("https://{host}:8443")]);
             assert_eq!(fields, ["spec.clickhouse.endpoints"], "{host}");
         }
     }
@@ -239,6 +249,9 @@ mod tests {
     #[test]
     fn ports_default_to_those_of_clickhouse() {
         let port = |text| parse_endpoint(text).unwrap().port;
-        assert_eq!([port("http://db"), port("https://db"), port("https://db:443"), port("http://[fd00::1]:80")], [8123, 8443, 443, 80]);
+        assert_eq!(
+            [port("http://db"), port("https://db"), port("https://db:443"), port("http://[fd00::1]:80")],
+            [8123, 8443, 443, 80]
+        );
     }
 }

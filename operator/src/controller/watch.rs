@@ -75,12 +75,25 @@ pub(crate) fn watch(client: &Client, scope: &Scope) -> Watches {
     let others = format!("{MANAGED_BY_LABEL}!={MANAGED_BY}");
     let triggers = select_all([
         stream::stacks(scope.api::<Guarded>(client), stacks_writer, Arc::clone(&references)),
-        stream::owned(scope.api::<Secret>(client), &ours, secrets_writer, |_| None),
-        stream::referenced(scope.api::<PartialObjectMeta<Secret>>(client), &others, foreign_writer, references),
-        stream::owned_metadata(scope.api::<PartialObjectMeta<ServiceAccount>>(client), &ours, accounts_writer),
+        stream::owned(scope.api::<Secret>(client), &ours, secrets_writer, stream::any_mark),
+        stream::referenced(
+            scope.api::<PartialObjectMeta<Secret>>(client),
+            &others,
+            foreign_writer,
+            references,
+        ),
+        stream::owned_metadata(
+            scope.api::<PartialObjectMeta<ServiceAccount>>(client),
+            &ours,
+            accounts_writer,
+        ),
         stream::owned_metadata(scope.api::<PartialObjectMeta<Service>>(client), &ours, services_writer),
         stream::owned_metadata(scope.api::<PartialObjectMeta<NetworkPolicy>>(client), &ours, policies_writer),
-        stream::owned_metadata(scope.api::<PartialObjectMeta<PodDisruptionBudget>>(client), &ours, budgets_writer),
+        stream::owned_metadata(
+            scope.api::<PartialObjectMeta<PodDisruptionBudget>>(client),
+            &ours,
+            budgets_writer,
+        ),
         stream::owned(scope.api::<Deployment>(client), &ours, deployments_writer, stream::deployment_mark),
         stream::owned(scope.api::<Job>(client), &ours, jobs_writer, stream::job_mark),
     ])

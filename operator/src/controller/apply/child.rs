@@ -52,7 +52,8 @@ async fn send<K: Namespaced>(tools: &Tools<'_>, key: &ChildKey, object: &K) -> R
     let client = &tools.ctx.client;
     // The watch sees own children only; what it does not see may exist and be somebody else's.
     if !tools.ctx.stores.holds(tools.namespace, key) {
-        let found: Option<ObjectMeta> = kubernetes::fetch_metadata::<K>(client, tools.namespace, &key.name).await?;
+        let found: Option<ObjectMeta> =
+            kubernetes::fetch_metadata::<K>(client, tools.namespace, &key.name).await?;
         if let Some(metadata) = found.filter(|metadata| !is_owned(metadata, &tools.owner.uid)) {
             return Err(Failure::Hold(conflict(key, &metadata)));
         }
@@ -73,7 +74,9 @@ pub(super) fn conflict(key: &ChildKey, metadata: &ObjectMeta) -> Hold {
         |owner| format!("it belongs to {} {}", owner.kind, owner.name),
     );
     let (stage, reason, advice) = match key.kind {
-        ChildKind::Secret => (ConditionType::CredentialsReady, Reason::SecretConflict, "choose another secretName"),
+        ChildKind::Secret => {
+            (ConditionType::CredentialsReady, Reason::SecretConflict, "choose another secretName")
+        }
         ChildKind::ServiceAccount
         | ChildKind::Service
         | ChildKind::NetworkPolicy

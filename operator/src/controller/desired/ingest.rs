@@ -2,8 +2,8 @@
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, EnvVar, PodSpec, PodTemplateSpec, Service, ServiceAccount, ServicePort, ServiceSpec,
-    TopologySpreadConstraint, Volume, VolumeMount,
+    Container, ContainerPort, EnvVar, PodSpec, PodTemplateSpec, Service, ServiceAccount, ServicePort,
+    ServiceSpec, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -101,7 +101,8 @@ fn pod_template(stack: &Stack, image: &Image) -> PodTemplateSpec {
             image_pull_secrets: image_pull_secrets(stack),
             // Beyond the drain, so that the process ends itself before the kubelet ends it.
             termination_grace_period_seconds: Some(DRAIN_SECONDS + 10),
-            node_selector: (!stack.ingest.node_selector.is_empty()).then(|| stack.ingest.node_selector.clone()),
+            node_selector: (!stack.ingest.node_selector.is_empty())
+                .then(|| stack.ingest.node_selector.clone()),
             tolerations: (!stack.ingest.tolerations.is_empty()).then(|| stack.ingest.tolerations.clone()),
             topology_spread_constraints: Some(spread(stack)),
             priority_class_name: stack.ingest.priority_class_name.clone(),

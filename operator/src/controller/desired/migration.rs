@@ -46,10 +46,8 @@ pub(crate) fn job(stack: &Stack, image: &Image) -> Job {
 }
 
 fn failure_policy() -> PodFailurePolicy {
-    let evicted = PodFailurePolicyOnPodConditionsPattern {
-        type_: "DisruptionTarget".into(),
-        status: "True".into(),
-    };
+    let evicted =
+        PodFailurePolicyOnPodConditionsPattern { type_: "DisruptionTarget".into(), status: "True".into() };
     let permanent = PodFailurePolicyOnExitCodesRequirement {
         operator: "In".into(),
         values: vec![PERMANENT],

@@ -15,7 +15,8 @@ use crate::controller::stack::Stack;
 /// no secret; it is no part of the Service, so nothing outside the cluster reaches it. ClickHouse is named by its ports,
 /// because a policy knows no host names.
 pub(crate) fn network_policy(stack: &Stack) -> NetworkPolicy {
-    let ingress = NetworkPolicyIngressRule { ports: Some(vec![port("TCP", 8080), port("TCP", 9090)]), from: None };
+    let ingress =
+        NetworkPolicyIngressRule { ports: Some(vec![port("TCP", 8080), port("TCP", 9090)]), from: None };
     let dns = NetworkPolicyEgressRule { ports: Some(vec![port("UDP", 53), port("TCP", 53)]), to: None };
     let mut ports: Vec<u16> = stack.clickhouse.endpoints.iter().map(|endpoint| endpoint.port).collect();
     ports.sort_unstable();

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, EnvVar, HTTPGetAction, LocalObjectReference, PodSecurityContext, Probe, ResourceRequirements,
-    SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+    Capabilities, EnvVar, HTTPGetAction, LocalObjectReference, PodSecurityContext, Probe,
+    ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -46,14 +46,17 @@ pub(crate) fn image_pull_secrets(stack: &Stack) -> Option<Vec<LocalObjectReferen
 }
 
 /// A variable with a plain value.
-pub(crate) fn env(name: &str, value: impl ToString) -> EnvVar {
-    EnvVar { name: name.into(), value: Some(value.to_string()), ..EnvVar::default() }
+pub(crate) fn env(name: &str, value: impl std::fmt::Display) -> EnvVar {
+    EnvVar { name: name.into(), value: Some(format!("{value}")), ..EnvVar::default() }
 }
 
 /// A Secret as a read-only folder: the volume and where it is mounted.
 pub(crate) fn secret_folder(volume: &str, secret: String, path: &str) -> (Volume, VolumeMount) {
-    let source =
-        SecretVolumeSource { secret_name: Some(secret), default_mode: Some(0o440), ..SecretVolumeSource::default() };
+    let source = SecretVolumeSource {
+        secret_name: Some(secret),
+        default_mode: Some(0o440),
+        ..SecretVolumeSource::default()
+    };
     (
         Volume { name: volume.into(), secret: Some(source), ..Volume::default() },
         VolumeMount {

@@ -27,12 +27,8 @@ pub(crate) fn pending(stack: &Stack, name: String, generation: i64, value: &str)
 
 /// Builds the Secret of a migration's user, which only its Job mounts.
 pub(crate) fn migration(stack: &Stack, name: String, user: String, password: &str) -> Secret {
-    let mut secret = build(
-        stack,
-        name,
-        Component::Migration,
-        [("username", user), ("password", password.to_owned())],
-    );
+    let mut secret =
+        build(stack, name, Component::Migration, [("username", user), ("password", password.to_owned())]);
     secret.immutable = Some(true);
     secret
 }

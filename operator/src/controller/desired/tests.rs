@@ -1,1 +1,135 @@
-//! Tests.
+//! The children of the fixture, whole, and what must hold for every stack.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use secrecy::SecretString;
+use weir_crds::KeyType;
+
+use super::*;
+use crate::controller::credential::{State, Use, Value};
+use crate::controller::fixture;
+
+struct Never;
+
+impl Highest for Never {
+    fn highest(&self, _: &Use) -> i64 {
+        0
+    }
+}
+
+fn build(stack: &Stack, migrated: bool) -> Desired {
+    let secrets = BTreeMap::new();
+    let owner = fixture::owner();
+    desired(&Inputs { stack, owner: &owner, secrets: &secrets, highest: &Never, migrated, retiring: &[] })
+}
+
+fn value(generation: i64, text: &str) -> State {
+    State::Pending(Value { generation, secret: SecretString::from(text.to_owned()), published_at: None })
+}
+
+#[test]
+fn the_children_of_the_fixture() {
+    let desired = build(&fixture::checked(), false);
+    let children: Vec<_> = desired
+        .surroundings
+        .iter()
+        .chain(&desired.deployment)
+        .chain(desired.migration.as_ref().map(|migration| &migration.job))
+        .map(|child| match child {
+            Child::ServiceAccount(object) => serde_json::to_value(object),
+            Child::Service(object) => serde_json::to_value(object),
+            Child::NetworkPolicy(object) => serde_json::to_value(object),
+            Child::PodDisruptionBudget(object) => serde_json::to_value(object),
+            Child::Deployment(object) => serde_json::to_value(object),
+            Child::Job(object) => serde_json::to_value(object),
+            Child::Secret(object) => serde_json::to_value(object),
+        })
+        .collect::<Result<_, _>>()
+        .unwrap();
+    insta::assert_yaml_snapshot!(children);
+}
+
+#[test]
+fn every_child_carries_the_labels_and_the_owner() {
+    let stack = fixture::checked();
+    let metadata = metadata::metadata(&stack, "any".into(), metadata::Component::Ingest);
+    let labels = metadata.labels.unwrap();
+    let expected = [
+        ("app.kubernetes.io/component", "ingest"),
+        ("app.kubernetes.io/instance", "store"),
+        ("app.kubernetes.io/managed-by", "weir-operator"),
+        ("app.kubernetes.io/name", "weir-ingest"),
+        ("weir.dev/stack", "store"),
+    ];
+    assert_eq!(labels, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    let owner = &metadata.owner_references.unwrap()[0];
+    assert_eq!((owner.uid.as_str(), owner.controller), (stack.uid.as_str(), Some(true)));
+}
+
+#[test]
+fn keys_are_hashed_and_neither_roll_pods_nor_leave_their_secret() {
+    let stack = fixture::checked();
+    let mut credentials = credential::credentials(&stack, &BTreeMap::new(), &Never);
+    let template =
+        |stack: &Stack| serde_json::to_string(&ingest::deployment(stack, &fixture::image())).unwrap();
+    let before = template(&stack);
+    let key = credentials.iter_mut().find(|credential| matches!(credential.purpose, Use::Key(..))).unwrap();
+    key.state = value(2, "weir_pk_canary");
+    let hashed = secret::hashed_keys(&stack, &credentials);
+    let ByteString(json) = &hashed.data.unwrap()["keys.json"];
+    let json: serde_json::Value = serde_json::from_slice(json).unwrap();
+    assert_eq!(json["generation"], 3002);
+    assert_eq!(json["keys"][0]["name"], "web");
+    assert_eq!(json["keys"][0]["sha256"].as_str().unwrap().len(), 64);
+    assert!(!json.to_string().contains("canary"));
+    assert_eq!(template(&stack), before);
+}
+
+#[test]
+fn a_reader_finds_everything_to_log_in_with() {
+    let stack = fixture::checked();
+    let mut credentials = credential::credentials(&stack, &BTreeMap::new(), &Never);
+    let reader =
+        credentials.iter_mut().find(|credential| matches!(credential.purpose, Use::Reader(_))).unwrap();
+    reader.state = value(1, "canary");
+    let published = secret::published(&stack, reader).unwrap();
+    let text = |key: &str| credential::text(&published, key).unwrap();
+    assert_eq!(text("username"), "weir_retail__store_reader_grafana_g1");
+    assert_eq!(text("url"), "https://db.example.com:8443");
+    assert_eq!((text("host").as_str(), text("port").as_str()), ("db.example.com", "8443"));
+    assert_eq!(text("database"), "weir_retail__store");
+    assert!(text("ca.crt").starts_with("-----BEGIN"));
+    assert_eq!(text("password"), "canary");
+}
+
+#[test]
+fn a_lost_backing_is_restored_with_the_same_value_and_generation() {
+    let stack = fixture::checked();
+    let mut credential = credential::credentials(&stack, &BTreeMap::new(), &Never).remove(2);
+    assert_eq!(credential.purpose, Use::Key("web".into(), KeyType::Public));
+    credential.state = value(4, "weir_pk_value");
+    let published = secret::published(&stack, &credential).unwrap();
+    let secrets = BTreeMap::from([(credential.published.clone(), published)]);
+    let State::Unbacked(found) = &credential::credentials(&stack, &secrets, &Never)[2].state else {
+        panic!("the published Secret was not read")
+    };
+    assert_eq!(found.generation, 4);
+}
+
+#[test]
+fn a_single_pod_has_no_budget_and_a_done_migration_no_job() {
+    let mut stack = fixture::checked();
+    stack.ingest.replicas = 1;
+    let desired = build(&stack, true);
+    assert!(!desired.surroundings.iter().any(|child| matches!(child, Child::PodDisruptionBudget(_))));
+    assert!(desired.migration.is_none());
+}
+
+#[test]
+fn debug_of_a_child_shows_no_content() {
+    let stack = fixture::checked();
+    let secret = secret::pending(&stack, "store-key-web-pending".into(), 1, "weir_pk_canary");
+    let text = format!("{:?}", Child::Secret(Box::new(secret)));
+    assert_eq!(text, "Secret/store-key-web-pending");
+}

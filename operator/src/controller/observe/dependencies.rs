@@ -57,7 +57,8 @@ pub(super) async fn fetch(
             Ok(secret) => ca_bundle(reference, secret.as_deref()),
             Err(fault) => Err(fault),
         };
-        let copy = || own.get(&format!("{}-ingest-ca", stack.name_any())).and_then(|secret| text(secret, "ca.crt"));
+        let copy =
+            || own.get(&format!("{}-ingest-ca", stack.name_any())).and_then(|secret| text(secret, "ca.crt"));
         faults.extend(found.as_ref().err().cloned());
         ca_pem = found.ok().or_else(copy);
     }
@@ -88,19 +89,25 @@ fn invalid(name: &str, hint: String) -> Fault {
 }
 
 fn admin(name: &str, secret: Option<&Secret>) -> Result<Admin, Fault> {
-    let what = format!("type {ADMIN_SECRET_TYPE}, keys username and password (spec.clickhouse.adminSecretRef)");
+    let what =
+        format!("type {ADMIN_SECRET_TYPE}, keys username and password (spec.clickhouse.adminSecretRef)");
     let secret = secret.ok_or_else(|| missing(name, &what))?;
     if secret.type_.as_deref() != Some(ADMIN_SECRET_TYPE) {
         return Err(invalid(
             name,
-            format!("its type must be {ADMIN_SECRET_TYPE}, so that no other Secret can be used by naming it; delete it and create it anew"),
+            format!(
+                "its type must be {ADMIN_SECRET_TYPE}, so that no other Secret can be used by naming it; delete it and create it anew"
+            ),
         ));
     }
     let field = |key: &str| {
         let value = text(secret, key)
             .ok_or_else(|| invalid(name, format!("the key {key} is missing, empty or not text")))?;
         if value.chars().any(char::is_control) {
-            return Err(invalid(name, format!("the key {key} holds a line break or another control character")));
+            return Err(invalid(
+                name,
+                format!("the key {key} holds a line break or another control character"),
+            ));
         }
         Ok(value)
     };

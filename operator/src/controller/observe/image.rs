@@ -21,12 +21,17 @@ const REFUSAL_LIFETIME: Duration = Duration::from_secs(2);
 
 /// Answers of registries, shared by all stacks; keyed by reference and by what was logged in with.
 #[derive(Debug, Default)]
-pub(crate) struct Images(Mutex<HashMap<[u8; 32], (Instant, Result<String, image::Error>)>>);
+pub(crate) struct Images(Mutex<HashMap<[u8; 32], Answer>>);
+
+/// When a registry was asked, and what it said.
+type Answer = (Instant, Result<String, image::Error>);
 
 impl Images {
     fn cached(&self, key: &[u8; 32], lifetime: Duration) -> Option<Result<String, image::Error>> {
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.retain(|_, (at, answer)| at.elapsed() < if answer.is_ok() { lifetime } else { REFUSAL_LIFETIME });
+        answers.retain(|_, (at, answer)| {
+            at.elapsed() < if answer.is_ok() { lifetime } else { REFUSAL_LIFETIME }
+        });
         answers.get(key).map(|(_, answer)| answer.clone())
     }
 

@@ -44,7 +44,11 @@ async fn fetch(client: &Client, namespace: &str, job: &str) -> Option<String> {
     let pods = match tokio::time::timeout(CALL_TIMEOUT, api.list(&params)).await {
         Ok(Ok(pods)) => pods,
         Ok(Err(error)) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, job, "failed to read the pods of a failed Job");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                job,
+                "failed to read the pods of a failed Job"
+            );
             return None;
         }
         Err(_elapsed) => return None,
@@ -54,7 +58,10 @@ async fn fetch(client: &Client, namespace: &str, job: &str) -> Option<String> {
         let terminated = statuses.into_iter().find_map(|status| status.state?.terminated)?;
         Some((terminated.finished_at.map(|at| at.0), terminated.message?))
     });
-    ended.max_by_key(|(at, _)| *at).map(|(_, message)| cut(message.trim())).filter(|message| !message.is_empty())
+    ended
+        .max_by_key(|(at, _)| *at)
+        .map(|(_, message)| cut(message.trim()))
+        .filter(|message| !message.is_empty())
 }
 
 fn condition_message(job: &Job) -> Option<String> {

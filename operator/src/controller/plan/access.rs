@@ -41,7 +41,14 @@ pub(super) fn additions(view: &View<'_>, steps: &mut Steps) {
             |error| error.hint(),
         );
         let stage = ConditionType::AccessReady;
-        steps.hold(Hold { stage, object: format!("ClickHouse/{endpoint}"), reason, hint, blocks: true, until: None });
+        steps.hold(Hold {
+            stage,
+            object: format!("ClickHouse/{endpoint}"),
+            reason,
+            hint,
+            blocks: true,
+            until: None,
+        });
     }
 }
 
@@ -135,7 +142,10 @@ pub(super) fn surplus(view: &View<'_>, steps: &mut Steps) {
                 stage: ConditionType::AccessReady,
                 object: format!("Secret/{}", credential.published),
                 reason: Reason::Waiting,
-                hint: format!("generation {} is published; the older ones are dropped ten minutes after", value.generation),
+                hint: format!(
+                    "generation {} is published; the older ones are dropped ten minutes after",
+                    value.generation
+                ),
                 blocks: false,
                 until: published_at.checked_add(RETIREMENT).ok(),
             });

@@ -49,7 +49,11 @@ pub(crate) fn plan(deletion: &Deletion<'_>, observed: &Observed) -> DeletionPlan
     }
     match &observed.catalogue {
         Ok(catalogue) => {
-            steps.extend(access::deletion(deletion.owner, catalogue).into_iter().map(|action| act(Action::Access(action))));
+            steps.extend(
+                access::deletion(deletion.owner, catalogue)
+                    .into_iter()
+                    .map(|action| act(Action::Access(action))),
+            );
             steps.push(act(Action::RemoveFinalizer));
             done(steps, false)
         }
@@ -64,7 +68,12 @@ pub(crate) fn plan(deletion: &Deletion<'_>, observed: &Observed) -> DeletionPlan
                 stage: ConditionType::AccessReady,
                 object: fault.object.clone(),
                 reason: Reason::Deleting,
-                hint: format!("{} ({}); without it the stack goes after {} s and its users stay", fault.hint, fault.reason.as_str(), deletion.policy.timeout_seconds),
+                hint: format!(
+                    "{} ({}); without it the stack goes after {} s and its users stay",
+                    fault.hint,
+                    fault.reason.as_str(),
+                    deletion.policy.timeout_seconds
+                ),
                 blocks: true,
                 until: Some(until),
             }));

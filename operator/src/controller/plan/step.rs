@@ -21,9 +21,10 @@ impl Step {
     /// Whether it makes or changes the login of a user.
     pub(crate) fn makes_user(&self, name: &str) -> bool {
         match self {
-            Self::Do(_, Action::Access(access::Action::CreateUser(user) | access::Action::AlterUser(user))) => {
-                user.name == name
-            }
+            Self::Do(
+                _,
+                Action::Access(access::Action::CreateUser(user) | access::Action::AlterUser(user)),
+            ) => user.name == name,
             Self::Do(..) | Self::Hold(_) => false,
         }
     }

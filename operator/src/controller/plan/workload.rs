@@ -37,10 +37,9 @@ pub(super) fn migration(view: &View<'_>, steps: &mut Steps) {
     let key = migration.job.key();
     match view.observed.job_state(&key.name) {
         JobState::Absent => start(view, migration, steps),
-        JobState::Running => steps.hold(running(&key.name)),
         JobState::Failed => steps.hold(failed(view, &key.name)),
-        // The credential is read by the phase above once the Job is done, so this is one pass late at most.
-        JobState::Succeeded => steps.hold(running(&key.name)),
+        // There is no migration left to plan once its Job has succeeded.
+        JobState::Running | JobState::Succeeded => steps.hold(running(&key.name)),
     }
 }
 

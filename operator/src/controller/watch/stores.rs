@@ -107,13 +107,19 @@ impl Stores {
         let name = &key.name;
         match key.kind {
             ChildKind::Secret => get(&self.secrets, namespace, name).map(|found| found.metadata.clone()),
-            ChildKind::ServiceAccount => get(&self.accounts, namespace, name).map(|found| found.metadata.clone()),
+            ChildKind::ServiceAccount => {
+                get(&self.accounts, namespace, name).map(|found| found.metadata.clone())
+            }
             ChildKind::Service => get(&self.services, namespace, name).map(|found| found.metadata.clone()),
-            ChildKind::NetworkPolicy => get(&self.policies, namespace, name).map(|found| found.metadata.clone()),
+            ChildKind::NetworkPolicy => {
+                get(&self.policies, namespace, name).map(|found| found.metadata.clone())
+            }
             ChildKind::PodDisruptionBudget => {
                 get(&self.budgets, namespace, name).map(|found| found.metadata.clone())
             }
-            ChildKind::Deployment => get(&self.deployments, namespace, name).map(|found| found.metadata.clone()),
+            ChildKind::Deployment => {
+                get(&self.deployments, namespace, name).map(|found| found.metadata.clone())
+            }
             ChildKind::Job => get(&self.jobs, namespace, name).map(|found| found.metadata.clone()),
         }
     }

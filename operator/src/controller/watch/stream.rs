@@ -22,8 +22,8 @@ use super::{Guarded, References};
 /// Requests of one watch.
 type Requests = BoxStream<'static, ReconcileRequest<Guarded>>;
 
-/// What of an object a pass looks at; an event that leaves it unchanged wakes nobody. `None` lets every event through.
-pub(super) type Mark<K> = fn(&K) -> Option<String>;
+/// What of an object a pass looks at; an event that leaves it unchanged wakes nobody.
+pub(super) type Mark<K> = fn(&K) -> String;
 
 /// Watches the stacks themselves; their status is written by the operator and wakes nobody.
 pub(super) fn stacks(api: Api<Guarded>, writer: Writer<Guarded>, references: Arc<References>) -> Requests {
@@ -47,7 +47,10 @@ pub(super) fn stacks(api: Api<Guarded>, writer: Writer<Guarded>, references: Arc
             Event::Init | Event::InitDone => {}
         }
         let changed = changed(event, &mut marks, stack_mark);
-        Ok(changed.map(|stack| (ObjectRef::from_obj(&stack), ReconcileReason::ObjectUpdated)).into_iter().collect())
+        Ok(changed
+            .map(|stack| (ObjectRef::from_obj(&stack), ReconcileReason::ObjectUpdated))
+            .into_iter()
+            .collect())
     }))
 }
 
@@ -56,18 +59,23 @@ pub(super) fn owned<K>(api: Api<K>, labels: &str, writer: Writer<K>, mark: Mark<
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let events = watcher(api, Config::default().labels(labels)).modify(|object| object.managed_fields_mut().clear());
+    let events =
+        watcher(api, Config::default().labels(labels)).modify(|object| object.managed_fields_mut().clear());
     owned_events(events.default_backoff().reflect(writer), mark)
 }
 
 /// Watches children of which metadata is enough.
-pub(super) fn owned_metadata<K>(api: Api<PartialObjectMeta<K>>, labels: &str, writer: Writer<PartialObjectMeta<K>>) -> Requests
+pub(super) fn owned_metadata<K>(
+    api: Api<PartialObjectMeta<K>>,
+    labels: &str,
+    writer: Writer<PartialObjectMeta<K>>,
+) -> Requests
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let events =
         watcher(api, Config::default().labels(labels)).modify(|object| object.managed_fields_mut().clear());
-    owned_events(events.default_backoff().reflect(writer), |_| None)
+    owned_events(events.default_backoff().reflect(writer), any_mark)
 }
 
 /// Watches the Secrets of others by metadata, for the stacks that refer to them.
@@ -120,7 +128,9 @@ where
                 tracing::warn!(error = &error as &dyn std::error::Error, "a watch failed and is tried again");
                 Vec::new()
             });
-            futures::stream::iter(named.into_iter().map(|(obj_ref, reason)| ReconcileRequest { obj_ref, reason }))
+            futures::stream::iter(
+                named.into_iter().map(|(obj_ref, reason)| ReconcileRequest { obj_ref, reason }),
+            )
         })
         .boxed()
 }
@@ -130,10 +140,8 @@ fn changed<K: Resource>(event: Event<K>, marks: &mut HashMap<String, String>, ma
     match event {
         Event::Apply(object) | Event::InitApply(object) => {
             let uid = object.meta().uid.clone().unwrap_or_default();
-            match mark(&object) {
-                Some(mark) => (marks.insert(uid, mark.clone()).as_ref() != Some(&mark)).then_some(object),
-                None => Some(object),
-            }
+            let mark = mark(&object);
+            (marks.insert(uid, mark.clone()) != Some(mark)).then_some(object)
         }
         Event::Delete(object) => {
             marks.remove(object.meta().uid.as_deref().unwrap_or_default());
@@ -147,29 +155,40 @@ fn owner<K: Resource>(child: &K) -> Option<ObjectRef<Guarded>> {
     let metadata = child.meta();
     let owners = metadata.owner_references.iter().flatten();
     let owner = owners.into_iter().find(|owner| {
-        owner.controller == Some(true) && owner.kind == "AnalyticsStack" && owner.api_version.starts_with("weir.dev/")
+        owner.controller == Some(true)
+            && owner.kind == "AnalyticsStack"
+            && owner.api_version.starts_with("weir.dev/")
     })?;
     Some(ObjectRef::new(&owner.name).within(metadata.namespace.as_deref()?))
 }
 
-fn stack_mark(stack: &Guarded) -> Option<String> {
+/// Any change of the object at all.
+pub(super) fn any_mark<K: Resource>(object: &K) -> String {
+    object.meta().resource_version.clone().unwrap_or_default()
+}
+
+fn stack_mark(stack: &Guarded) -> String {
     let metadata = stack.meta();
-    let stamp = (&metadata.generation, &metadata.finalizers, &metadata.annotations, &metadata.deletion_timestamp);
-    Some(format!("{stamp:?}"))
+    let stamp =
+        (&metadata.generation, &metadata.finalizers, &metadata.annotations, &metadata.deletion_timestamp);
+    format!("{stamp:?}")
 }
 
 /// Spec, labels and owners, and how far the rollout is.
-pub(super) fn deployment_mark(deployment: &Deployment) -> Option<String> {
+pub(super) fn deployment_mark(deployment: &Deployment) -> String {
     let metadata = &deployment.metadata;
     let status = deployment.status.clone().unwrap_or_default();
-    let reasons: Vec<_> = status.conditions.iter().flatten().map(|condition| (&condition.type_, &condition.reason)).collect();
-    let spec = (&metadata.generation, &metadata.labels, &metadata.owner_references, &metadata.deletion_timestamp);
-    let pods = (status.observed_generation, status.replicas, status.updated_replicas, status.available_replicas);
-    Some(format!("{spec:?}{pods:?}{reasons:?}"))
+    let reasons: Vec<_> =
+        status.conditions.iter().flatten().map(|condition| (&condition.type_, &condition.reason)).collect();
+    let spec =
+        (&metadata.generation, &metadata.labels, &metadata.owner_references, &metadata.deletion_timestamp);
+    let pods =
+        (status.observed_generation, status.replicas, status.updated_replicas, status.available_replicas);
+    format!("{spec:?}{pods:?}{reasons:?}")
 }
 
 /// Labels and owners, and whether the Job has ended.
-pub(super) fn job_mark(job: &Job) -> Option<String> {
+pub(super) fn job_mark(job: &Job) -> String {
     let metadata = &job.metadata;
     let conditions: Vec<_> = job
         .status
@@ -177,6 +196,7 @@ pub(super) fn job_mark(job: &Job) -> Option<String> {
         .flat_map(|status| status.conditions.iter().flatten())
         .map(|condition| (&condition.type_, &condition.status))
         .collect();
-    let spec = (&metadata.generation, &metadata.labels, &metadata.owner_references, &metadata.deletion_timestamp);
-    Some(format!("{spec:?}{conditions:?}"))
+    let spec =
+        (&metadata.generation, &metadata.labels, &metadata.owner_references, &metadata.deletion_timestamp);
+    format!("{spec:?}{conditions:?}")
 }

@@ -1,0 +1,104 @@
+//! The environment that the operator gives the ingest container is one that the ingest binary takes.
+
+use clap::{CommandFactory as _, Parser as _};
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+use weir_crds::AnalyticsStack;
+use weir_ingest::args::{Args, Command};
+use weir_ingest::settings::Settings;
+use weir_operator::render::workload;
+
+const CA: &str = "-----BEGIN CERTIFICATE-----\n";
+
+fn stack() -> AnalyticsStack {
+    let manifest = include_str!("../../../examples/02-readers-and-limits.yaml");
+    let mut stack: AnalyticsStack = serde_saphyr::from_str(manifest).expect("the example is a stack");
+    stack.metadata.uid = Some("6f1c1f4e-0000-4000-8000-000000000001".into());
+    stack
+}
+
+fn pinned() -> String {
+    format!("registry.example.com/weir-ingest@sha256:{}", "0".repeat(64))
+}
+
+/// Parses a container's arguments and environment as the binary would; an unknown variable fails.
+fn parse(container: &Container) -> Args {
+    let command = Args::command();
+    let mut line = vec!["weir-ingest".to_owned()];
+    for variable in container.env.iter().flatten() {
+        let known = command.get_arguments().find(|argument| {
+            argument.get_env().is_some_and(|name| name.to_str() == Some(variable.name.as_str()))
+        });
+        let argument = known.unwrap_or_else(|| panic!("the ingest binary knows no {}", variable.name));
+        let flag = argument.get_long().expect("every setting has a flag");
+        line.push(format!("--{flag}={}", variable.value.clone().unwrap_or_default()));
+    }
+    line.extend(container.args.clone().unwrap_or_default());
+    Args::try_parse_from(line).expect("the ingest binary takes its arguments")
+}
+
+fn container(pod: &PodSpec) -> &Container {
+    assert_eq!(pod.containers.len(), 1);
+    &pod.containers[0]
+}
+
+#[test]
+fn ingest_takes_the_environment_of_the_deployment() {
+    let deployment = workload(&stack(), &pinned(), Some(CA)).unwrap().deployment;
+    let pod = deployment.spec.unwrap().template.spec.unwrap();
+    let args = parse(container(&pod));
+    assert!(matches!(args.command, Some(Command::Serve)));
+    let settings = Settings::from_args(&args.settings).unwrap();
+    assert_eq!(settings.clickhouse.database, "store_analytics");
+    assert_eq!(settings.clickhouse.endpoints[0].as_str(), "https://clickhouse.test:8443/");
+    assert_eq!(settings.origins, ["https://store.example.com"]);
+    assert_eq!(settings.limits.max_batch_bytes, 4_194_304);
+    assert_eq!(settings.buffer.flush_max_age.as_millis(), 50);
+    let grace = u64::try_from(pod.termination_grace_period_seconds.unwrap()).unwrap();
+    assert!(settings.drain.as_secs() < grace, "the kubelet would end the process before its drain is over");
+}
+
+#[test]
+fn ingest_finds_its_files_where_the_deployment_mounts_them() {
+    let deployment = workload(&stack(), &pinned(), Some(CA)).unwrap().deployment;
+    let pod = deployment.spec.unwrap().template.spec.unwrap();
+    let settings = Settings::from_args(&parse(container(&pod)).settings).unwrap();
+    let mounts: Vec<_> =
+        container(&pod).volume_mounts.iter().flatten().map(|mount| mount.mount_path.clone()).collect();
+    let is_mounted = |path: Option<std::path::PathBuf>| {
+        let path = path.expect("the path is set");
+        assert!(mounts.iter().any(|mount| path.starts_with(mount)), "{} is not mounted", path.display());
+    };
+    is_mounted(settings.keys.file);
+    is_mounted(settings.clickhouse.credentials_dir);
+    is_mounted(settings.clickhouse.ca_file);
+}
+
+#[test]
+fn migrate_takes_the_environment_of_the_job() {
+    let job = workload(&stack(), &pinned(), None).unwrap().migration;
+    let pod = job.spec.unwrap().template.spec.unwrap();
+    let args = parse(container(&pod));
+    assert!(matches!(args.command, Some(Command::Migrate(_))));
+    let settings = Settings::from_args(&args.settings).unwrap();
+    assert_eq!(settings.migration.definer.as_deref(), Some("store_analytics_definer"));
+    assert!(settings.clickhouse.credentials_dir.is_some() && settings.clickhouse.ca_file.is_none());
+}
+
+#[test]
+fn pods_meet_the_restricted_standard_and_carry_no_token() {
+    let rendered = workload(&stack(), &pinned(), Some(CA)).unwrap();
+    let pods = [
+        rendered.deployment.spec.unwrap().template.spec.unwrap(),
+        rendered.migration.spec.unwrap().template.spec.unwrap(),
+    ];
+    for pod in pods {
+        assert_eq!(pod.automount_service_account_token, Some(false));
+        assert_eq!(pod.security_context.as_ref().unwrap().run_as_non_root, Some(true));
+        let security = container(&pod).security_context.clone().unwrap();
+        assert_eq!(security.read_only_root_filesystem, Some(true));
+        assert_eq!(security.capabilities.unwrap().drop, Some(vec!["ALL".to_owned()]));
+        assert_eq!(security.allow_privilege_escalation, Some(false));
+        assert!(container(&pod).image.as_ref().unwrap().contains("@sha256:"));
+        assert!(container(&pod).env.iter().flatten().all(|variable| variable.value_from.is_none()));
+    }
+}
