@@ -120,8 +120,8 @@ async fn act(
         Action::Create(child) => secret::create(tools, child).await,
         Action::Prove(proof) => prove(tools, proof, memory).await,
         Action::MarkPublished(secret) => secret::mark_published(tools, secret).await,
-        Action::ReadSchemaVersion(proof) => {
-            applied.schema = Some(read_schema_version(tools, proof).await?);
+        Action::RecordMigration(proof) => {
+            applied.schema = Some(record_migration(tools, proof.as_ref()).await?);
             Ok(())
         }
         Action::Apply(child) => child::apply(tools, child, memory).await,
@@ -203,28 +203,33 @@ async fn prove(tools: &Tools<'_>, proof: &Proof, memory: &mut Memory) -> Result<
     }
 }
 
-/// Reads the version as the migration's own user, who alone may read the migration's ledger.
-async fn read_schema_version(tools: &Tools<'_>, proof: &Proof) -> Result<SchemaStatus, Failure> {
-    let digest = tools.checked.and_then(|stack| stack.image.as_ref()).map(|image| image.digest().to_owned());
+/// The version is read as the migration's own user, who alone may read the migration's ledger. It is for people: a
+/// migration that the Job calls done is done without it.
+async fn record_migration(tools: &Tools<'_>, proof: Option<&Proof>) -> Result<SchemaStatus, Failure> {
     let Some(stack) = tools.checked else { return Ok(SchemaStatus::default()) };
-    let query = format!(
-        "SELECT max(version) FROM {}.schema_migrations",
-        identifier(&stack.clickhouse.names.database)
-    );
+    let digest = stack.image.as_ref().map(|image| image.digest().to_owned());
+    let known = tools.stack.status.as_ref().and_then(|status| status.schema.as_ref()?.version);
+    let version = match proof {
+        Some(proof) => read_version(tools, proof, &stack.clickhouse.names.database).await?,
+        None => None,
+    };
+    Ok(SchemaStatus { version: version.or(known), digest, job: None })
+}
+
+async fn read_version(tools: &Tools<'_>, proof: &Proof, database: &str) -> Result<Option<i64>, Failure> {
+    let query = format!("SELECT max(version) FROM {}.schema_migrations", identifier(database));
     let login = connection(tools)?.with_login(&proof.user, proof.password.clone());
-    let version = match login.value(&query).await {
-        Ok(version) => version.parse().ok(),
+    match login.value(&query).await {
+        Ok(version) => Ok(version.parse().ok()),
         Err(error) if error.is_transient() => {
             let fault = fault(ConditionType::SchemaReady, &error);
-            return Err(Failure::Hold(Hold::from_fault(&fault, true)));
+            Err(Failure::Hold(Hold::from_fault(&fault, true)))
         }
-        // The number is for people; a migration that the Job calls done is done without it.
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "failed to read the schema version");
-            None
+            Ok(None)
         }
-    };
-    Ok(SchemaStatus { version, digest, job: None })
+    }
 }
 
 fn hold(stage: ConditionType, action: &Action, failure: Failure) -> Hold {

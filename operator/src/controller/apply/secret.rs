@@ -3,8 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use k8s_openapi::api::core::v1::Secret;
+use rand::TryRng as _;
+use rand::rngs::{SysError, SysRng};
 use serde_json::json;
-use weir_crds::KeyType;
+use weir_crds::{ConditionType, KeyType, Reason};
 use zeroize::Zeroizing;
 
 use super::child::{conflict, is_owned, key_of};
@@ -13,7 +15,7 @@ use crate::controller::child::Child;
 use crate::controller::desired::metadata::PUBLISHED_AT;
 use crate::controller::desired::secret;
 use crate::controller::observe;
-use crate::controller::plan::Generate;
+use crate::controller::plan::{Generate, Hold};
 use crate::kubernetes;
 
 /// Random bytes of a password or key.
@@ -22,7 +24,7 @@ const BYTES: usize = 32;
 /// Generates a credential and writes it ahead.
 pub(super) async fn generate(tools: &Tools<'_>, generate: &Generate) -> Result<(), Failure> {
     let Some(stack) = tools.checked else { return Ok(()) };
-    let value = random(generate.key);
+    let value = random(generate.key).map_err(|_| no_randomness(&generate.secret))?;
     let secret = match &generate.migration_user {
         Some(user) => secret::migration(stack, generate.secret.clone(), user.clone(), &value),
         None => secret::pending(stack, generate.secret.clone(), generate.generation, &value),
@@ -70,13 +72,25 @@ pub(super) async fn mark_published(tools: &Tools<'_>, name: &str) -> Result<(), 
 }
 
 /// A password, or a key that says what it is, from the system's randomness.
-fn random(key: Option<KeyType>) -> Zeroizing<String> {
-    let bytes: Zeroizing<[u8; BYTES]> = Zeroizing::new(rand::random());
+fn random(key: Option<KeyType>) -> Result<Zeroizing<String>, SysError> {
+    let mut bytes = Zeroizing::new([0_u8; BYTES]);
+    SysRng.try_fill_bytes(bytes.as_mut_slice())?;
     let text = URL_SAFE_NO_PAD.encode(bytes.as_slice());
-    Zeroizing::new(match key {
+    Ok(Zeroizing::new(match key {
         None => text,
         Some(KeyType::Public) => format!("weir_pk_{text}"),
         Some(KeyType::Secret) => format!("weir_sk_{text}"),
+    }))
+}
+
+fn no_randomness(secret: &str) -> Failure {
+    Failure::Hold(Hold {
+        stage: ConditionType::CredentialsReady,
+        object: format!("Secret/{secret}"),
+        reason: Reason::ApplyFailed,
+        hint: "the operator's system gave no randomness; it is tried again".into(),
+        blocks: true,
+        until: None,
     })
 }
 
@@ -87,11 +101,11 @@ mod tests {
     #[test]
     fn credentials_are_long_url_safe_and_say_what_they_are() {
         let [password, public, secret] =
-            [None, Some(KeyType::Public), Some(KeyType::Secret)].map(|key| random(key).to_string());
+            [None, Some(KeyType::Public), Some(KeyType::Secret)].map(|key| random(key).unwrap().to_string());
         assert_eq!(password.len(), 43);
         assert!(public.starts_with("weir_pk_") && secret.starts_with("weir_sk_"));
         let is_safe = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');
         assert!(password.chars().chain(public.chars()).all(is_safe));
-        assert_ne!(*random(None), *random(None));
+        assert_ne!(*random(None).unwrap(), *random(None).unwrap());
     }
 }

@@ -91,8 +91,8 @@ pub(crate) enum Action {
     Prove(Proof),
     /// Notes when a credential was published.
     MarkPublished(String),
-    /// Reads the version of the migrated database.
-    ReadSchemaVersion(Proof),
+    /// Notes that the database is migrated, with its version where a login to read it is left.
+    RecordMigration(Option<Proof>),
     /// Applies a child.
     Apply(Child),
     /// Deletes a child that is no longer wanted.
@@ -141,7 +141,7 @@ impl Action {
             Self::Create(_) => "Create",
             Self::Prove(_) => "Prove",
             Self::MarkPublished(_) => "MarkPublished",
-            Self::ReadSchemaVersion(_) => "ReadSchemaVersion",
+            Self::RecordMigration(_) => "RecordMigration",
             Self::Apply(_) => "Apply",
             Self::Delete(..) => "Delete",
             Self::DeletePods(..) => "DeletePods",
@@ -161,7 +161,7 @@ impl std::fmt::Display for Action {
             Self::Create(child) => write!(formatter, "create {}", child.key()),
             Self::Prove(proof) => write!(formatter, "prove the login of user {}", proof.user),
             Self::MarkPublished(secret) => write!(formatter, "mark Secret/{secret} as published"),
-            Self::ReadSchemaVersion(_) => formatter.write_str("read the schema version"),
+            Self::RecordMigration(_) => formatter.write_str("record the migration"),
             Self::Apply(child) => write!(formatter, "apply {}", child.key()),
             Self::Delete(key, _) => write!(formatter, "delete {key}"),
             Self::DeletePods(key, _) => write!(formatter, "delete {key} and wait for its pods"),

@@ -197,7 +197,7 @@ fn no_pod_runs_an_image_before_its_migration_is_done() {
     );
     observed.jobs.insert(run_name(), succeeded_job());
     let done = plan_of(&observed);
-    assert!(position(&done, "read the schema version") < position(&done, "apply Deployment/store-ingest"));
+    assert!(position(&done, "record the migration") < position(&done, "apply Deployment/store-ingest"));
 }
 
 #[test]

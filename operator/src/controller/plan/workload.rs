@@ -27,10 +27,13 @@ pub(super) fn migration(view: &View<'_>, steps: &mut Steps) {
         if view.observed.recorded_digest() != Some(image.digest()) {
             let run = view.stack.run(image);
             let done = credential::migration(view.stack, &run, &view.observed.secrets);
-            if let (Some(user), Some(value)) = (done.user(view.stack), done.value()) {
-                let proof = Proof { user, password: value.secret.clone(), required: Vec::new() };
-                steps.act(ConditionType::SchemaReady, Action::ReadSchemaVersion(proof));
-            }
+            let login = done.user(view.stack).zip(done.value());
+            let proof = login.map(|(user, value)| Proof {
+                user,
+                password: value.secret.clone(),
+                required: Vec::new(),
+            });
+            steps.act(ConditionType::SchemaReady, Action::RecordMigration(proof));
         }
         return;
     };
