@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::report::Counts;
 
 const PROGRAM: &str = "weir-e2e";
+/// Tells every process of a run where its place is.
+const PLACE: &str = "WEIR_VERIFY_PLACE";
 /// What cargo tells a program that it runs, which must not reach a cargo that the program runs.
 const FROM_CARGO: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"];
 
@@ -36,15 +38,14 @@ pub(super) struct Tally {
 }
 
 impl Place {
-    /// Returns the place that this process runs from, after making it and starting over from there.
+    /// Returns the place of this run, after making it and starting over from there.
     pub(super) fn enter() -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("failed to find this program's own file")?;
-        let folder = program.parent().context("a program has a folder")?;
-        let rooms = OsStr::new("verify");
-        if folder.parent().and_then(Path::file_name) == Some(rooms) {
-            return Ok(Self { folder: folder.to_path_buf(), workspace: workspace()? });
+        if let Some(folder) = std::env::var_os(PLACE) {
+            return Ok(Self { folder: folder.into(), workspace: workspace()? });
         }
-        let rooms = folder.parent().context("the folder of a build has a parent")?.join(rooms);
+        let program = std::env::current_exe().context("failed to find this program's own file")?;
+        let build = program.parent().and_then(Path::parent).context("a build has a folder")?;
+        let rooms = build.join("verify");
         remove_dead(&rooms);
         let folder = rooms.join(std::process::id().to_string());
         fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
@@ -53,7 +54,7 @@ impl Place {
             .or_else(|_| fs::copy(&program, &link).map(drop))
             .with_context(|| format!("failed to create {}", link.display()))?;
         let mut again = Command::new(&link);
-        again.args(std::env::args_os().skip(1));
+        again.args(std::env::args_os().skip(1)).env(PLACE, &folder);
         for (name, _) in std::env::vars_os() {
             if FROM_CARGO.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
                 again.env_remove(name);
