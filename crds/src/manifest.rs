@@ -30,10 +30,7 @@ pub fn analytics_stack_crd() -> CustomResourceDefinition {
 pub fn manifests() -> Result<[(&'static str, String); 2], serde_saphyr::ser::Error> {
     let plain = analytics_stack_crd();
     let mut kept = plain.clone();
-    kept.metadata
-        .annotations
-        .get_or_insert_default()
-        .insert("helm.sh/resource-policy".into(), "keep".into());
+    kept.metadata.annotations.get_or_insert_default().insert("helm.sh/resource-policy".into(), "keep".into());
     Ok([
         ("analyticsstacks.yaml", render(&plain)?),
         ("../charts/weir-crds/templates/analyticsstacks.yaml", render(&kept)?),

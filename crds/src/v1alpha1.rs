@@ -10,8 +10,8 @@ mod users;
 
 pub use clickhouse::{CaReference, ClickhouseSpec, SecretReference};
 pub use ingest::{BufferSpec, ImageSpec, IngestSpec, LimitsSpec, PodMetadata, UpdatePolicy};
-use kube::{CustomResource, KubeSchema};
 pub use keys::{KeyScope, KeySpec, KeyType};
+use kube::{CustomResource, KubeSchema};
 pub use policy::{AccessDeletion, DataDeletion, DeletionPolicy, PolicySpec};
 pub use schema::{SchemaModules, SchemaSpec};
 use serde::{Deserialize, Serialize};

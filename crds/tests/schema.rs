@@ -10,7 +10,12 @@ use weir_crds::{AnalyticsStack, ConditionType, Reason, analytics_stack_crd, mani
 
 fn root_schema() -> JSONSchemaProps {
     let mut crd = analytics_stack_crd();
-    crd.spec.versions.remove(0).schema.and_then(|schema| schema.open_api_v3_schema).unwrap()
+    crd.spec
+        .versions
+        .remove(0)
+        .schema
+        .and_then(|schema| schema.open_api_v3_schema)
+        .expect("the CRD has one version with a schema")
 }
 
 #[test]
@@ -80,7 +85,9 @@ fn secret_like(schema: &JSONSchemaProps, path: &str, found: &mut Vec<String>) {
 #[test]
 fn lists_with_a_natural_key_are_maps() {
     let root = root_schema().properties.unwrap();
-    for (section, fields) in [("spec", vec!["keys", "users"]), ("status", vec!["conditions", "keys", "users"])] {
+    for (section, fields) in
+        [("spec", vec!["keys", "users"]), ("status", vec!["conditions", "keys", "users"])]
+    {
         let section = root[section].properties.as_ref().unwrap();
         for field in fields {
             assert_eq!(section[field].x_kubernetes_list_type.as_deref(), Some("map"), "{field}");
