@@ -95,7 +95,11 @@ pub(crate) trait Namespaced:
 }
 
 impl<K> Namespaced for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
 {
 }
 

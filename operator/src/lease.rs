@@ -165,7 +165,9 @@ impl Candidate {
                 }
             }
         });
-        attempt.await.unwrap_or_else(|_elapsed| Err(kube::Error::Service("the API server did not answer in time".into())))
+        attempt.await.unwrap_or_else(|_elapsed| {
+            Err(kube::Error::Service("the API server did not answer in time".into()))
+        })
     }
 
     /// A conflict is somebody else's success, not a failure.
@@ -182,7 +184,10 @@ impl Candidate {
         let now = MicroTime(Timestamp::now());
         let (metadata, old) = match current {
             Some(lease) => (lease.metadata, lease.spec.unwrap_or_default()),
-            None => (ObjectMeta { name: Some(self.name.to_string()), ..ObjectMeta::default() }, LeaseSpec::default()),
+            None => (
+                ObjectMeta { name: Some(self.name.to_string()), ..ObjectMeta::default() },
+                LeaseSpec::default(),
+            ),
         };
         let ours = old.holder_identity.as_deref() == Some(&*self.identity);
         Lease {

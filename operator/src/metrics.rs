@@ -69,7 +69,11 @@ impl Metrics {
             stacks: Gauge::default(),
             registry: Registry::default(),
         };
-        registry.register("build", "Version of the operator", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register(
+            "build",
+            "Version of the operator",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
         registry.register("passes", "Reconciles by outcome", metrics.passes.clone());
         registry.register("pass_duration_seconds", "Duration of a reconcile", metrics.pass_seconds.clone());
         registry.register("actions", "Steps done, by kind", metrics.actions.clone());

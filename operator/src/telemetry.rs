@@ -11,7 +11,9 @@ pub(crate) fn install(level: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(directives)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_timer(SystemTime).with_target(false);
     let installed = match format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
+        LogFormat::Json => {
+            builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+        }
         LogFormat::Text => builder.try_init(),
     };
     installed.map_err(|error| anyhow::anyhow!("failed to install the log subscriber: {error}"))
