@@ -35,7 +35,7 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let prepare = || {
         announce("Installing what is missing and building; the first time takes about a quarter of an hour.");
@@ -73,7 +73,7 @@ async fn apply_example(target: &Target, stack: &Stack) -> anyhow::Result<()> {
     let started = Instant::now();
     let example = target.example("01-minimal.yaml")?.display().to_string();
     target.kubectl(&["apply", "--server-side", "-f", &example])?;
-    stack.wait_current(Duration::from_secs(120)).await?;
+    stack.wait_current(Duration::from_mins(2)).await?;
     phase("examples/01-minimal.yaml is Ready", started);
     Ok(())
 }

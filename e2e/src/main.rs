@@ -24,8 +24,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Command::parse_from(arguments()) {
         Command::Cluster(args) => cluster::run(args),
-        Command::Demo(args) => demo::run(args),
-        Command::Soak(args) => soak::run(args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Verify(args) => verify::run(args),
         Command::Clickhouse(args) => clickhouse::run(args),
     };

@@ -122,7 +122,8 @@ pub async fn run(stage: &Stage, plan: Plan, wanted: &[String], report: &mut Repo
     announce(&format!("scenarios run with seed {}", plan.seed));
     for scenario in SCENARIOS {
         // Every story after the first needs the stack that `ready` makes.
-        if !wanted.is_empty() && scenario.name != "ready" && !wanted.iter().any(|name| name == scenario.name) {
+        if !wanted.is_empty() && scenario.name != "ready" && !wanted.iter().any(|name| name == scenario.name)
+        {
             continue;
         }
         announce(&format!("{}: {} …", scenario.name, scenario.about));

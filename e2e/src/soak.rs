@@ -25,7 +25,7 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for name in &args.names {
         let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
         ensure!(

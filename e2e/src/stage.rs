@@ -110,7 +110,7 @@ impl Stage {
     }
 
     /// Applies the minimal example under another name.
-    pub async fn make_stack(&self, name: &str) -> anyhow::Result<Stack> {
+    pub fn make_stack(&self, name: &str) -> anyhow::Result<Stack> {
         let path = self.target.example("01-minimal.yaml")?;
         let mut object: serde_json::Value = serde_saphyr::from_str(&std::fs::read_to_string(path)?)?;
         object["metadata"]["name"] = name.into();
@@ -134,7 +134,7 @@ impl Stage {
     }
 
     /// Objects of a kind in the team's namespace.
-    pub async fn dynamic(&self, group: &str, kind: &str) -> anyhow::Result<Api<DynamicObject>> {
+    pub fn dynamic(&self, group: &str, kind: &str) -> anyhow::Result<Api<DynamicObject>> {
         let gvk = GroupVersionKind::gvk(group, "v1", kind);
         let resource = ApiResource::from_gvk(&gvk);
         let plural =
@@ -213,7 +213,7 @@ impl Stage {
 
     /// Sends SIGKILL to one process of that program.
     pub async fn kill_one(&self, program: &str) -> anyhow::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             if let Some(process) = processes_of(program)?.first() {
                 return kill(*process, Signal::SIGKILL).context("failed to kill the process");

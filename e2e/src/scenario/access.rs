@@ -13,7 +13,7 @@ const NOT_ENOUGH_PRIVILEGES: &str = "497";
 pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
     stage.kubectl(&["apply", "--server-side", "-f", &stage.example("02-readers-and-limits.yaml")?])?;
     let store = Stack::new(&stage.client, crate::stage::TEAM, "store");
-    let ready = store.wait_current(Duration::from_secs(60)).await?;
+    let ready = store.wait_current(Duration::from_mins(1)).await?;
     let shop_database = database(&stage.shop()).await?;
     let ingest = store.secret("store-ingest-clickhouse").await?;
     let reader = store.secret("store-user-grafana").await?;
@@ -67,7 +67,7 @@ async fn refusals(
     (user, password): &(String, String),
     statements: &[String],
 ) -> anyhow::Result<String> {
-    let mut seen = String::new();
+    let mut seen = Vec::new();
     for statement in statements {
         match stage.query_as(user, password, statement).await {
             Ok(_) => anyhow::bail!("{who} may run `{statement}`"),
@@ -77,11 +77,11 @@ async fn refusals(
                     text.contains(NOT_ENOUGH_PRIVILEGES),
                     "{who} is refused `{statement}` otherwise: {text}"
                 );
-                seen.push_str(&format!("      {who}: {statement}\n"));
+                seen.push(format!("      {who}: {statement}\n"));
             }
         }
     }
-    Ok(seen)
+    Ok(seen.concat())
 }
 
 /// Compares ClickHouse's session log with the moment the Secret appeared.

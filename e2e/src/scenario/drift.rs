@@ -20,7 +20,12 @@ use crate::{
 
 /// Kinds of children with an edit that the operator has to take back: a JSON path and a foreign value for it.
 const KINDS: [(&str, &str, &str, &str); 6] = [
-    ("", "Secret", "/data", r#"{"keys.json":"e30=","key":"Zm9yZWlnbg==","password":"Zm9yZWlnbg=="}"#),
+    (
+        "",
+        "Secret",
+        "/data",
+        r#"{"ca.crt":"e30=","keys.json":"e30=","key":"Zm9yZWlnbg==","password":"Zm9yZWlnbg=="}"#,
+    ),
     ("", "ServiceAccount", "/automountServiceAccountToken", "true"),
     ("", "Service", "/spec/sessionAffinity", r#""ClientIP""#),
     ("apps", "Deployment", "/spec/replicas", "1"),
@@ -33,26 +38,27 @@ const REPAIR: Duration = Duration::from_secs(15);
 
 pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
     let stack = stage.shop();
-    let (mut deleted, mut edited) = (0, 0);
+    let (mut deleted, mut edited, mut refused) = (0, 0, 0);
     for (group, kind, path, foreign) in KINDS {
-        let api = stage.dynamic(group, kind).await?;
+        let api = stage.dynamic(group, kind)?;
         for child in children(&stack, &api).await? {
             let name = child.metadata.name.clone().unwrap_or_default();
             delete_and_expect(stage, &stack, &api, &child)
                 .await
                 .with_context(|| format!("{kind} {name}, deleted"))?;
             deleted += 1;
-            edit_and_expect(&api, &name, path, foreign)
-                .await
-                .with_context(|| format!("{kind} {name}, edited"))?;
-            edited += 1;
+            let edit = edit_and_expect(&api, &name, path, foreign).await;
+            match edit.with_context(|| format!("{kind} {name}, edited"))? {
+                Edit::TakenBack => edited += 1,
+                Edit::Refused => refused += 1,
+            }
         }
     }
-    stack.wait_current(Duration::from_secs(60)).await?;
+    stack.wait_current(Duration::from_mins(1)).await?;
     super::sdk::send_one(&stack, "after-drift").await.context("the repaired stack takes no events")?;
     let repaired = clickhouse_drift(stage, &stack).await?;
     Ok(format!(
-        "{deleted} children deleted and {edited} edited, each restored alone; in ClickHouse: {repaired}"
+        "{deleted} children deleted and {edited} edited, each restored alone; {refused} edits of immutable Secrets refused by the API server; in ClickHouse: {repaired}"
     ))
 }
 
@@ -85,20 +91,33 @@ async fn delete_and_expect(
     Ok(())
 }
 
+/// How an edit ended.
+enum Edit {
+    TakenBack,
+    Refused,
+}
+
 /// Overwrites one field of a child and expects the operator to put its value back.
 async fn edit_and_expect(
     api: &Api<DynamicObject>,
     name: &str,
     path: &str,
     foreign: &str,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Edit> {
     let original = api.get(name).await?;
     let parameters = PatchParams { field_manager: Some("somebody".into()), ..PatchParams::default() };
-    let patch = nested(path, serde_json::from_str(foreign)?);
-    api.patch(name, &parameters, &Patch::Merge(patch)).await?;
+    let change = Patch::Merge(nested(path, serde_json::from_str(foreign)?));
+    let edited = match api.patch(name, &parameters, &change).await {
+        Ok(edited) => edited,
+        Err(kube::Error::Api(status)) if status.message.contains("field is immutable") => {
+            return Ok(Edit::Refused);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    ensure!(at(&edited, path) != at(&original, path), "the edit changed nothing that the operator owns");
     wait_for(|| async {
         let found = api.get(name).await?;
-        Ok((at(&found, path) == at(&original, path)).then_some(()))
+        Ok((at(&found, path) == at(&original, path)).then_some(Edit::TakenBack))
     })
     .await
 }
@@ -143,7 +162,7 @@ async fn fingerprints(
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     for (group, kind, ..) in KINDS {
-        let api = stage.dynamic(group, kind).await?;
+        let api = stage.dynamic(group, kind)?;
         for child in children(stack, &api).await? {
             let meta = child.meta();
             let name = meta.name.clone().unwrap_or_default();

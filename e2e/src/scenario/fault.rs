@@ -26,8 +26,8 @@ struct Expected {
 const SEEN: Duration = Duration::from_secs(40);
 
 pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
-    let stack = stage.make_stack("faulty").await?;
-    let good = stack.wait_current(Duration::from_secs(60)).await?;
+    let stack = stage.make_stack("faulty")?;
+    let good = stack.wait_current(Duration::from_mins(1)).await?;
     let mut seen = String::new();
     seen += &invalid_at_the_door(stage)?;
     seen += &by_patch(&stack, &good, unknown_tag()).await?;
@@ -36,7 +36,7 @@ pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
     seen += &wrong_password(stage, &stack).await?;
     seen += &missing_secret(stage, &stack).await?;
     seen += &failing_migration(stage, &stack, &good).await?;
-    stack.delete(Duration::from_secs(60)).await?;
+    stack.delete(Duration::from_mins(1)).await?;
     Ok(format!("each seen, served through, and recovered from:\n{seen}"))
 }
 
@@ -148,7 +148,7 @@ async fn wrong_password(stage: &Stage, stack: &Stack) -> anyhow::Result<String> 
     let line = see(stack, &expected).await;
     stage.write_admin_secret(stage.admin_password())?;
     let line = line?;
-    stack.wait_current(Duration::from_secs(60)).await.context("after the right password was back")?;
+    stack.wait_current(Duration::from_mins(1)).await.context("after the right password was back")?;
     Ok(line)
 }
 
@@ -164,7 +164,7 @@ async fn missing_secret(stage: &Stage, stack: &Stack) -> anyhow::Result<String> 
     let line = see(stack, &expected).await;
     stage.write_admin_secret(stage.admin_password())?;
     let line = line?;
-    stack.wait_current(Duration::from_secs(60)).await.context("after the Secret was back")?;
+    stack.wait_current(Duration::from_mins(1)).await.context("after the Secret was back")?;
     Ok(line)
 }
 

@@ -21,29 +21,29 @@ pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
 async fn operator_kills(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     let mut random = plan.random();
     let mut operator = OperatorProcess::replace_deployment(stage).await?;
-    let peaceful = stage.make_stack("calm").await?;
+    let peaceful = stage.make_stack("calm")?;
     let started = Instant::now();
-    peaceful.wait_current(Duration::from_secs(60)).await?;
+    peaceful.wait_current(Duration::from_mins(1)).await?;
     let usual = started.elapsed();
     let expected = normal_form::render(stage, &peaceful).await?;
     let rounds = plan.pick(3, 20);
     let mut moments = Vec::new();
     for round in 0..rounds {
-        let stack = stage.make_stack(&format!("kill{round}")).await?;
+        let stack = stage.make_stack(&format!("kill{round}"))?;
         // Two kills a round, anywhere on the way there.
         for _ in 0..2 {
             let moment = usual.mul_f64(random.random_range(0.0..1.0) / 2.0);
             tokio::time::sleep(moment).await;
-            operator = operator.kill_and_restart(stage).await?;
+            operator = operator.kill_and_restart(stage)?;
             moments.push(format!("{:.2}", moment.as_secs_f64()));
         }
         check_end_state(stage, &stack, &expected)
             .await
             .with_context(|| format!("round {round}, kills after {moments:?} s"))?;
-        stack.delete(Duration::from_secs(60)).await?;
+        stack.delete(Duration::from_mins(1)).await?;
     }
-    peaceful.delete(Duration::from_secs(60)).await?;
-    operator.restore_deployment(stage).await?;
+    peaceful.delete(Duration::from_mins(1)).await?;
+    operator.restore_deployment(stage)?;
     Ok(format!("{} kills of the operator in {rounds} creations, same end state each time", moments.len()))
 }
 
@@ -87,7 +87,7 @@ async fn ingest_kills(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
         "{rows} rows are more than {} acknowledged and {unanswered} unanswered events",
         outcome.acknowledged
     );
-    stack.wait_current(Duration::from_secs(120)).await?;
+    stack.wait_current(Duration::from_mins(2)).await?;
     Ok(format!(
         "{kills} kills of ingest under load: {} events acknowledged, {rows} rows ({unanswered} never answered), 0 doubled",
         outcome.acknowledged

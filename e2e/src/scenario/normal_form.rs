@@ -27,7 +27,7 @@ pub(super) async fn render(stage: &Stage, stack: &Stack) -> anyhow::Result<Strin
     let uid = stack.get().await?.metadata.uid.context("a stack has a UID")?;
     let mut lines = Vec::new();
     for (group, kind) in KINDS {
-        let api: Api<DynamicObject> = stage.dynamic(group, kind).await?;
+        let api: Api<DynamicObject> = stage.dynamic(group, kind)?;
         for child in api.list(&ListParams::default()).await?.items {
             if child.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid) {
                 lines.push(without_run(&child, kind));

@@ -11,7 +11,7 @@ use crate::{
     kstatus::Judgement,
     stack::Stack,
     stage::{Stage, TEAM},
-    timeline::Timeline,
+    timeline::{Moment, Timeline},
 };
 
 pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
@@ -19,7 +19,7 @@ pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
     let timeline = Timeline::record(&stack);
     let started = Instant::now();
     stage.kubectl(&["apply", "--server-side", "-f", &stage.example("01-minimal.yaml")?])?;
-    stack.wait_current(Duration::from_secs(60)).await?;
+    stack.wait_current(Duration::from_mins(1)).await?;
     let took = started.elapsed();
     // At once: what kstatus calls Current must be true at that moment.
     let pods = check_truth(&stack).await?;
@@ -64,12 +64,11 @@ fn check_timeline(timeline: &Timeline) -> anyhow::Result<String> {
     let early = &moments[..current];
     let failed = early.iter().find(|moment| moment.judgement == Judgement::Failed);
     ensure!(failed.is_none(), "the stack was called Failed on its way: {failed:?}");
-    let mut story = String::new();
-    for moment in &moments[..=current] {
+    let line = |moment: &Moment| {
         let ready = moment.summary.split("; ").find(|part| part.starts_with("Ready=")).unwrap_or("unseen");
-        story.push_str(&format!("      {:6.2} s {:?} {ready}\n", moment.at.as_secs_f64(), moment.judgement));
-    }
-    Ok(story)
+        format!("      {:6.2} s {:?} {ready}", moment.at.as_secs_f64(), moment.judgement)
+    };
+    Ok(moments[..=current].iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
 fn check_listing(stage: &Stage) -> anyhow::Result<usize> {

@@ -29,7 +29,7 @@ impl OperatorProcess {
     }
 
     /// Ends the process with SIGKILL and starts a new one at once.
-    pub async fn kill_and_restart(mut self, stage: &Stage) -> anyhow::Result<Self> {
+    pub fn kill_and_restart(mut self, stage: &Stage) -> anyhow::Result<Self> {
         self.child.kill().context("failed to kill the operator")?;
         self.child.wait().context("failed to wait for the killed operator")?;
         let kubeconfig = self.kubeconfig.clone();
@@ -37,7 +37,7 @@ impl OperatorProcess {
     }
 
     /// Ends the process and lets the Deployment run again.
-    pub async fn restore_deployment(mut self, stage: &Stage) -> anyhow::Result<()> {
+    pub fn restore_deployment(mut self, stage: &Stage) -> anyhow::Result<()> {
         self.child.kill().context("failed to end the operator")?;
         self.child.wait().context("failed to wait for the operator")?;
         scale(stage, 1)?;

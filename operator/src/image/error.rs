@@ -68,7 +68,7 @@ impl Error {
                 "{image} is not an image reference; write registry/repository:tag or registry/repository@sha256:digest"
             ),
             Failure::PullSecret => format!(
-                "a pull secret for {image} cannot be read; make it with `kubectl create secret docker-registry`"
+                "a pull secret for {image} in spec.ingest.image.pullSecrets cannot be read; make it with `kubectl create secret docker-registry`"
             ),
             Failure::CaBundle => {
                 format!("the CA bundle for the registry of {image} holds no certificate in PEM form")
@@ -89,11 +89,13 @@ impl Error {
             }
             Failure::Authentication { with_login: false } => {
                 format!(
-                    "the registry wants a login for {image}; name a pull secret for it in spec.ingest.image"
+                    "the registry wants a login for {image}; name a pull secret for it in spec.ingest.image.pullSecrets"
                 )
             }
             Failure::NotFound => {
-                format!("the registry does not know {image}; check repository and tag, or push it")
+                format!(
+                    "the registry does not know {image}; set spec.ingest.image.reference to one that exists, or push it"
+                )
             }
             Failure::Answer => format!(
                 "what the registry answers for {image} is not an image; check that the address is a registry"
