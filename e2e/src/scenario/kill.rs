@@ -3,6 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams},
+};
 use rand::RngExt as _;
 
 use super::{Plan, normal_form};
@@ -26,7 +31,7 @@ async fn operator_kills(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     peaceful.wait_current(Duration::from_mins(1)).await?;
     let usual = started.elapsed();
     let expected = normal_form::render(stage, &peaceful).await?;
-    let rounds = plan.pick(3, 20);
+    let rounds = plan.pick(2, 10);
     let mut moments = Vec::new();
     for round in 0..rounds {
         let stack = stage.make_stack(&format!("kill{round}"))?;
@@ -45,6 +50,19 @@ async fn operator_kills(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     peaceful.delete(Duration::from_mins(1)).await?;
     operator.restore_deployment(stage)?;
     Ok(format!("{} kills of the operator in {rounds} creations, same end state each time", moments.len()))
+}
+
+/// Deletes pods that were killed before, whose containers the kubelet would start again later and later.
+async fn replace_restarted_pods(stack: &Stack) -> anyhow::Result<()> {
+    let pods: Api<Pod> = Api::namespaced(stack.client.clone(), &stack.namespace);
+    let ours = ListParams::default().labels(&format!("app.kubernetes.io/instance={}", stack.name));
+    for pod in pods.list(&ours).await?.items {
+        let containers = pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
+        if containers.iter().any(|container| container.restart_count > 0) {
+            pods.delete(&pod.metadata.name.unwrap_or_default(), &DeleteParams::default()).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn check_end_state(stage: &Stage, stack: &Stack, expected: &str) -> anyhow::Result<()> {
@@ -70,6 +88,7 @@ async fn ingest_kills(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     for _ in 0..kills {
         tokio::time::sleep(Duration::from_millis(random.random_range(200..3000))).await;
         stage.kill_one("weir-ingest").await?;
+        replace_restarted_pods(&stack).await?;
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
     let outcome = load.stop().await;

@@ -122,8 +122,8 @@ pub(crate) fn credentials(
         .into_iter()
         .map(|(purpose, name, published)| {
             let pending = stack.child_name(&format!("{name}-pending"));
-            let state =
-                state(secrets.get(&pending), secrets.get(&published), || highest.highest(&purpose) + 1);
+            let kept = Kept { pending: secrets.get(&pending), published: secrets.get(&published) };
+            let state = state(&purpose, &kept, || highest.highest(&purpose) + 1);
             Credential { purpose, pending, published, state }
         })
         .collect()
@@ -139,8 +139,14 @@ pub(crate) fn migration(stack: &Stack, run: &str, secrets: &BTreeMap<String, Sec
     Credential { purpose: Use::Migrate(run.to_owned()), pending: name.clone(), published: name, state }
 }
 
-fn state(pending: Option<&Secret>, published: Option<&Secret>, next: impl FnOnce() -> i64) -> State {
-    if let Some(value) = pending.and_then(|secret| {
+/// The two Secrets that may hold a value.
+struct Kept<'a> {
+    pending: Option<&'a Secret>,
+    published: Option<&'a Secret>,
+}
+
+fn state(purpose: &Use, kept: &Kept<'_>, next: impl FnOnce() -> i64) -> State {
+    if let Some(value) = kept.pending.and_then(|secret| {
         Some(Value {
             generation: text(secret, "generation")?.parse().ok()?,
             secret: text(secret, "value")?.into(),
@@ -149,10 +155,12 @@ fn state(pending: Option<&Secret>, published: Option<&Secret>, next: impl FnOnce
     }) {
         return State::Pending(value);
     }
-    let unbacked = published.and_then(|secret| {
+    // Only the field that Weir publishes: somebody may have added others to the Secret.
+    let field = if matches!(purpose, Use::Key(..)) { "key" } else { "password" };
+    let unbacked = kept.published.and_then(|secret| {
         Some(Value {
             generation: annotation(secret, GENERATION)?.parse().ok()?,
-            secret: text(secret, "password").or_else(|| text(secret, "key"))?.into(),
+            secret: text(secret, field)?.into(),
             published_at: None,
         })
     });
@@ -167,4 +175,27 @@ pub(crate) fn text(secret: &Secret, key: &str) -> Option<String> {
 
 fn annotation<'a>(secret: &'a Secret, key: &str) -> Option<&'a str> {
     secret.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::ByteString;
+    use kube::ResourceExt as _;
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    #[test]
+    fn a_foreign_field_of_a_published_secret_is_never_taken_for_the_credential() {
+        let field = |name: &str, value: &str| (name.to_owned(), ByteString(value.as_bytes().to_vec()));
+        let mut published = Secret {
+            data: Some(BTreeMap::from([field("key", "own"), field("password", "foreign")])),
+            ..Secret::default()
+        };
+        published.annotations_mut().insert(GENERATION.into(), "1".into());
+        let kept = Kept { pending: None, published: Some(&published) };
+        let restored = state(&Use::Key("web".into(), KeyType::Public), &kept, || 2);
+        let State::Unbacked(value) = restored else { panic!("the key was not restored") };
+        assert_eq!(value.secret.expose_secret(), "own");
+    }
 }

@@ -28,6 +28,18 @@ pub(crate) fn fault(stage: ConditionType, error: &Error) -> Fault {
     Fault { stage, object, reason: error.reason(), hint: error.hint() }
 }
 
+/// The same for a statement of the administrator: a refused login names its Secret.
+fn administrator_fault(stack: &AnalyticsStack, error: &Error) -> Fault {
+    let mut fault = fault(ConditionType::DependenciesReady, error);
+    if fault.reason == Reason::ClickhouseAuthenticationFailed {
+        let secret = &stack.spec.clickhouse.admin_secret_ref.name;
+        fault.hint = format!(
+            "it refused the administrator's login; check username and password in Secret/{secret}, which spec.clickhouse.adminSecretRef names"
+        );
+    }
+    fault
+}
+
 /// Makes the connection, or takes the one that was made from the same Secrets.
 pub(super) fn connect(
     stack: &AnalyticsStack,
@@ -76,7 +88,7 @@ pub(super) async fn catalogue(
     }
     let answer = match tokio::time::timeout(CATALOGUE_TIMEOUT, fetch_catalogue(connection)).await {
         Ok(Ok(catalogue)) => Ok(Arc::new(catalogue)),
-        Ok(Err(error)) => Err(fault(ConditionType::DependenciesReady, &error)),
+        Ok(Err(error)) => Err(administrator_fault(stack, &error)),
         Err(_elapsed) => Err(Fault::dependency(
             format!("ClickHouse/{}", connection.endpoint()),
             Reason::ClickhouseUnreachable,
