@@ -39,8 +39,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let prepare = || Prepared::prepare().map(drop);
     sandbox::run(&Options::default(), prepare, |sandbox| {
         let mut report = Report::default();
-        // Found again in the caches that the preparation filled.
-        let prepared = Prepared::prepare()?;
+        let prepared = Prepared::find()?;
         tokio::runtime::Runtime::new()?.block_on(async {
             let stage = Stage::start(sandbox, prepared).await?;
             scenario::run(&stage, plan, &args.names, &mut report).await;

@@ -49,13 +49,21 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Builds and installs whatever a stage needs; a second call costs little.
+    /// Builds and installs whatever a stage needs; outside of the sandbox.
     pub fn prepare() -> anyhow::Result<Self> {
         cluster::install()?;
         tool::helm()?;
-        let engine = tool::clickhouse_engine()?;
-        let sdk = tool::npm_packages(&repository()?.join("e2e/sdk"))?;
-        Ok(Self { binaries: image::build_binaries()?, sdk, engine })
+        image::build_binaries()?;
+        Self::find()
+    }
+
+    /// Finds what was prepared; inside of the sandbox, where nothing is built any more.
+    pub fn find() -> anyhow::Result<Self> {
+        Ok(Self {
+            binaries: image::built_binaries()?,
+            sdk: tool::npm_packages(&repository()?.join("e2e/sdk"))?,
+            engine: tool::clickhouse_engine()?,
+        })
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Binaries {
 /// Builds both binaries for this machine's architecture, optimized and statically linked.
 pub fn build_binaries() -> anyhow::Result<Binaries> {
     progress("building the release binaries: some minutes, when nothing is built yet");
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let target = target();
     // Without an explicit target the flags would reach build scripts and macros, which cannot be static.
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--release", "--locked", "--target", &target]);
@@ -37,8 +37,22 @@ pub fn build_binaries() -> anyhow::Result<Binaries> {
     ]);
     cargo.current_dir(workspace()?).env("RUSTFLAGS", "-C target-feature=+crt-static");
     run(&mut cargo, &Hint::new("install Rust (https://rustup.rs)", ""))?;
-    let folder = target_folder()?.join(target).join("release");
-    Ok(Binaries { ingest: folder.join("weir-ingest"), operator: folder.join("weir-operator") })
+    built_binaries()
+}
+
+/// Returns the binaries as they were built last.
+pub fn built_binaries() -> anyhow::Result<Binaries> {
+    let folder = target_folder()?.join(target()).join("release");
+    let find = |name: &str| {
+        let path = folder.join(name);
+        anyhow::ensure!(path.exists(), "{} is missing: build the binaries first", path.display());
+        Ok(path)
+    };
+    Ok(Binaries { ingest: find("weir-ingest")?, operator: find("weir-operator")? })
+}
+
+fn target() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
 }
 
 /// Returns the root of the workspace that this program was built from.

@@ -16,7 +16,7 @@ pub(super) fn run(_place: &Place, sandbox: &Sandbox, report: &mut Report) -> any
     let plan = Plan { effort: Effort::Sample, seed: scenario::fresh_seed() };
     runtime.block_on(async {
         // The API server of the section before has left its store behind.
-        let stage = Stage::start(&sandbox.room("stage")?, Prepared::prepare()?).await?;
+        let stage = Stage::start(&sandbox.room("stage")?, Prepared::find()?).await?;
         scenario::run(&stage, plan, &[], report).await;
         anyhow::Ok(())
     })
