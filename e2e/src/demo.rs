@@ -52,8 +52,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         &options,
         || prepare().map(drop),
         |sandbox| {
-            // Found again in the caches that the preparation filled.
-            let prepared = Prepared::prepare()?;
+            let prepared = Prepared::find()?;
             tokio::runtime::Runtime::new()?.block_on(async {
                 let stage = Stage::start(sandbox, prepared).await?;
                 let stack = stage.shop();
