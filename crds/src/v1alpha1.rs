@@ -16,8 +16,7 @@ pub use policy::{AccessDeletion, DataDeletion, DeletionPolicy, PolicySpec};
 pub use schema::{SchemaModules, SchemaSpec};
 use serde::{Deserialize, Serialize};
 pub use status::{
-    AnalyticsStackStatus, BlockedBy, ConditionType, CredentialStatus, ImageStatus, ObjectReference, Reason,
-    SchemaStatus,
+    AnalyticsStackStatus, BlockedBy, ConditionType, CredentialStatus, ImageStatus, Reason, SchemaStatus,
 };
 pub use users::{UserProfile, UserSpec};
 
@@ -41,8 +40,8 @@ pub const ADMIN_SECRET_TYPE: &str = "weir.dev/clickhouse-admin";
     status = "AnalyticsStackStatus",
     derive = "PartialEq",
     doc = "Product analytics on your own ClickHouse: ingest, keys, users and schema, kept true by the Weir operator.",
-    validation = Rule::new("size(self.metadata.name) <= 40")
-        .message("metadata.name: must have at most 40 characters, since child objects and ClickHouse users carry it; choose a shorter name"),
+    validation = Rule::new("size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name: must begin with a letter and have at most 40 lower-case letters, digits and dashes, since a Service and ClickHouse users carry it; choose another name"),
     scale(
         spec_replicas_path = ".spec.ingest.replicas",
         status_replicas_path = ".status.replicas",
@@ -53,7 +52,7 @@ pub const ADMIN_SECRET_TYPE: &str = "weir.dev/clickhouse-admin";
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
         description = "Why, in one word"),
     printcolumn(name = "Image", type_ = "string", json_path = ".status.image.short",
-        description = "Digest that the ingest pods run, shortened"),
+        description = "Digest that the image resolves to, shortened"),
     printcolumn(name = "Schema", type_ = "integer", json_path = ".status.schema.version",
         description = "Migration version of the database"),
     printcolumn(name = "Waiting for", type_ = "string", json_path = ".status.blockedBy[0].object",

@@ -19,7 +19,8 @@ pub struct IngestSpec {
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 0, max = 100))]
     pub replicas: i32,
-    /// CPU and memory of one pod. Default: requests of 100m CPU and 128Mi, limit of 256Mi memory.
+    /// CPU and memory of one pod; memory has to hold `buffer.maxBytes` and about 128Mi besides.
+    /// Default: requests of 100m CPU and 128Mi, limit of 256Mi memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// Browser origins that may send without a key: scheme, host and port, compared exactly.
@@ -122,6 +123,8 @@ pub struct LimitsSpec {
 /// How events are gathered before they are inserted.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.flushMaxBytes <= self.maxBytes")
+    .message("spec.ingest.buffer.flushMaxBytes: must not be more than maxBytes, which bounds what a pod holds; lower it or raise maxBytes"))]
 pub struct BufferSpec {
     /// Rows that start an insert. Default: 10000.
     #[serde(default = "default_rows")]

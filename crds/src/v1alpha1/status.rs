@@ -20,7 +20,7 @@ pub struct AnalyticsStackStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub blocked_by: Vec<BlockedBy>,
-    /// Image that the pods run.
+    /// Image that the spec resolves to; the pods run it once WorkloadReady is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageStatus>,
     /// Database that holds the events.
@@ -62,28 +62,13 @@ pub struct BlockedBy {
     pub hint: String,
 }
 
-/// An object that a wait names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectReference {
-    /// Kind of the object.
-    pub kind: &'static str,
-    /// Its name.
-    pub name: String,
-}
-
-impl std::fmt::Display for ObjectReference {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}/{}", self.kind, self.name)
-    }
-}
-
-/// Image that the pods run.
+/// Image that the spec resolves to.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageStatus {
     /// Reference of the spec that was resolved.
     pub requested: String,
-    /// Repository and digest that the pods run.
+    /// Repository and digest.
     pub digest: String,
     /// First twelve digits of the digest.
     pub short: String,
@@ -120,9 +105,6 @@ pub struct SchemaStatus {
     /// Digest of the image whose migrations ran last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Migration Job that is running or has failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub job: Option<String>,
 }
 
 /// Types of the conditions in status.

@@ -27,7 +27,7 @@ const KINDS: [(&str, &str, &str, &str); 6] = [
         r#"{"ca.crt":"e30=","keys.json":"e30=","key":"Zm9yZWlnbg==","password":"Zm9yZWlnbg=="}"#,
     ),
     ("", "ServiceAccount", "/automountServiceAccountToken", "true"),
-    ("", "Service", "/spec/sessionAffinity", r#""ClientIP""#),
+    ("", "Service", "/spec/selector", r#"{"app.kubernetes.io/instance":"somebody"}"#),
     ("apps", "Deployment", "/spec/replicas", "1"),
     ("policy", "PodDisruptionBudget", "/spec/maxUnavailable", "2"),
     ("networking.k8s.io", "NetworkPolicy", "/spec/ingress", "[]"),

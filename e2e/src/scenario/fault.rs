@@ -174,7 +174,7 @@ async fn failing_migration(stage: &Stage, stack: &Stack, good: &AnalyticsStack) 
         name: "failing migration",
         condition: ConditionType::SchemaReady,
         reason: Reason::MigrationFailed,
-        words: &["checksum"],
+        words: &["applied history must not be edited", "use the image that applied it"],
         judgement: Judgement::Failed,
     };
     let ledger = format!("weir_{TEAM}__{}.schema_migrations", stack.name);

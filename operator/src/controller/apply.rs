@@ -213,7 +213,7 @@ async fn record_migration(tools: &Tools<'_>, proof: Option<&Proof>) -> Result<Sc
         Some(proof) => read_version(tools, proof, &stack.clickhouse.names.database).await?,
         None => None,
     };
-    Ok(SchemaStatus { version: version.or(known), digest, job: None })
+    Ok(SchemaStatus { version: version.or(known), digest })
 }
 
 async fn read_version(tools: &Tools<'_>, proof: &Proof, database: &str) -> Result<Option<i64>, Failure> {

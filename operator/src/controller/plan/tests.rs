@@ -141,7 +141,7 @@ fn settled() -> Observed {
     observed.jobs.insert(run_name(), succeeded_job());
     observed.deployment = Some(rolled_out());
     let digest = Some(fixture::image().digest().to_owned());
-    observed.status.schema = Some(SchemaStatus { version: Some(1), digest, job: None });
+    observed.status.schema = Some(SchemaStatus { version: Some(1), digest });
     settle(&mut observed);
     observed
 }
