@@ -30,7 +30,7 @@ pub async fn run(settings: &Settings, args: MigrateArgs) -> ExitCode {
     let answered = tokio::select! {
         answered = answer(settings, &args) => answered,
         () = terminated() => {
-            complain("stopped before the end; what has run so far is recorded");
+            complain("stopped before the end; what has run so far is recorded", None);
             return ExitCode::from(TEMPORARY);
         }
     };
@@ -40,8 +40,7 @@ pub async fn run(settings: &Settings, args: MigrateArgs) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let paragraph = error.paragraph();
-            complain(&paragraph);
+            complain(&error.paragraph(), error.detail().as_deref());
             ExitCode::from(if error.is_temporary() { TEMPORARY } else { PERMANENT })
         }
     }
@@ -91,9 +90,10 @@ fn print(text: &str) {
     print!("{text}");
 }
 
-/// Says why, for people and for the Job's status.
-fn complain(paragraph: &str) {
-    let said = writeln!(std::io::stderr(), "weir-ingest: {paragraph}");
+/// Says why, for people and for the Job's status; the detail is for the log only.
+fn complain(paragraph: &str, detail: Option<&str>) {
+    let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+    let said = writeln!(std::io::stderr(), "weir-ingest: {paragraph}{detail}");
     // Outside of Kubernetes the file does not exist, and is not made.
     let noted = OpenOptions::new()
         .write(true)

@@ -79,7 +79,8 @@ impl Error {
         }
     }
 
-    /// One paragraph with the whole chain and what ClickHouse wrote: migrations hold no secret.
+    /// One paragraph with the whole chain, ClickHouse's code and its name. It may be shown in status, so what ClickHouse
+    /// wrote is not in it.
     pub fn paragraph(&self) -> String {
         let mut text = self.to_string();
         let mut next = std::error::Error::source(self);
@@ -87,10 +88,13 @@ impl Error {
             text = format!("{text}: {cause}");
             next = cause.source();
         }
-        match self.refusal().and_then(clickhouse::Error::detail) {
-            Some(detail) => format!("{text}: {}", detail.split_whitespace().collect::<Vec<_>>().join(" ")),
-            None => text,
-        }
+        text
+    }
+
+    /// What ClickHouse wrote, on one line, for the log of the run only: migrations hold no secret.
+    pub fn detail(&self) -> Option<String> {
+        let detail = self.refusal().and_then(clickhouse::Error::detail)?;
+        Some(detail.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
     fn refusal(&self) -> Option<&clickhouse::Error> {
@@ -107,5 +111,21 @@ impl Error {
             | Self::History(_)
             | Self::Foreign(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edited_history_is_told_by_its_checksums() {
+        let error = Error::History(Mismatch::Edited {
+            version: 1,
+            statement: 1,
+            ledger: "old".into(),
+            binary: "new".into(),
+        });
+        assert!(error.paragraph().contains("has run with checksum old but has new in this binary"));
     }
 }

@@ -20,8 +20,8 @@ pub(super) struct Applied {
 pub enum Mismatch {
     /// A statement that has run is another one in this binary.
     #[error(
-        "statement {statement} of migration {version} has run as {ledger} but is {binary} in this binary: applied \
-         history must not be edited; use the image that applied it, or one that follows it"
+        "statement {statement} of migration {version} has run with checksum {ledger} but has {binary} in this binary: \
+         applied history must not be edited; use the image that applied it, or one that follows it"
     )]
     Edited {
         /// Number of the migration.
