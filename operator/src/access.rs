@@ -27,6 +27,8 @@ pub(crate) use apply::{Error, apply};
 pub(crate) use catalogue::{Catalogue, fetch_catalogue};
 pub(crate) use deletion::{deletion, leftovers, leftovers_sql};
 pub(crate) use desired::{Desired, DesiredRequest, Login, PasswordHash, Purpose, desired};
+#[cfg(test)]
+pub(crate) use ledger::Intent;
 pub(crate) use plan::{plan, restore_login, surplus};
 pub(crate) use prove::prove;
 pub(crate) use right::Right;

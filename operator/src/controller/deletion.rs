@@ -38,7 +38,7 @@ pub(super) async fn pass(
         since,
         deployment: format!("{}-ingest", stack.name_any()),
     };
-    let planned = plan(&deletion, &observation.observed);
+    let mut planned = plan(&deletion, &observation.observed);
     log(&planned.plan);
     if planned.leaves_behind {
         let sql = leftovers(ctx, stack, &observation.observed);
@@ -53,13 +53,18 @@ pub(super) async fn pass(
         owner: &owner,
         connection: observation.connection.as_ref(),
     };
-    let applied = apply::apply(&tools, planned.plan, memory).await;
+    let mut applied = apply::apply(&tools, std::mem::take(&mut planned.plan), memory).await;
+    if let Some(release) = planned.give_up(applied.done, observe::now()) {
+        let sql = leftovers(ctx, stack, &observation.observed);
+        report::left_behind(ctx, stack, &sql).await;
+        applied = apply::apply(&tools, release, memory).await;
+    }
     if applied.released || !observation.observed.has_finalizer {
         ctx.memories.forget(&owner.uid);
         return Ok((metrics::Outcome::Applied, Action::await_change()));
     }
     let outcome = Outcome {
-        holds: applied.holds.into_iter().map(deleting).collect(),
+        holds: applied.holds.into_iter().map(|hold| deleting(hold, planned.until)).collect(),
         serves: false,
         facts: Facts::default(),
     };
@@ -71,12 +76,13 @@ pub(super) async fn pass(
 }
 
 /// Whatever a deletion meets, it is retried until its bound, so none of it is permanent.
-fn deleting(hold: Hold) -> Hold {
+fn deleting(hold: Hold, bound: Timestamp) -> Hold {
+    let until = hold.until.or_else(|| (observe::now() < bound).then_some(bound));
     let hint = match hold.reason {
         Reason::Deleting => hold.hint,
         other => format!("{} ({})", hold.hint, other.as_str()),
     };
-    Hold { stage: ConditionType::AccessReady, reason: Reason::Deleting, hint, ..hold }
+    Hold { stage: ConditionType::AccessReady, reason: Reason::Deleting, hint, until, ..hold }
 }
 
 /// SQL that removes what is left: every user and role that the stack is known to have wanted.

@@ -31,39 +31,52 @@ pub(crate) struct DeletionPlan {
     pub(crate) plan: Plan,
     /// Whether access is left behind because ClickHouse could not be asked in time.
     pub(crate) leaves_behind: bool,
+    /// How many steps ask ClickHouse; nothing but the release follows them.
+    access_steps: usize,
+    /// When waiting for ClickHouse ends.
+    pub(crate) until: Timestamp,
+}
+
+impl DeletionPlan {
+    /// The release without ClickHouse, when its bound is over and it refused one of the `done + 1` steps that were tried.
+    pub(crate) fn give_up(&self, done: usize, now: Timestamp) -> Option<Plan> {
+        (done < self.access_steps && now >= self.until)
+            .then(|| Plan { steps: vec![act(Action::RemoveFinalizer)] })
+    }
+}
+
+const fn act(action: Action) -> Step {
+    Step::Do(ConditionType::AccessReady, action)
 }
 
 /// Plans a pass of a deletion.
 pub(crate) fn plan(deletion: &Deletion<'_>, observed: &Observed) -> DeletionPlan {
-    let done = |steps, leaves_behind| DeletionPlan { plan: Plan { steps }, leaves_behind };
+    let bound = SignedDuration::from_secs(deletion.policy.timeout_seconds);
+    let until = deletion.since.checked_add(bound).unwrap_or(deletion.since);
+    let planned = |steps| DeletionPlan { plan: Plan { steps }, leaves_behind: false, access_steps: 0, until };
     if !observed.has_finalizer {
-        return done(Vec::new(), false);
+        return planned(Vec::new());
     }
-    let act = |action| Step::Do(ConditionType::AccessReady, action);
     if deletion.policy.access == AccessDeletion::Retain {
-        return done(vec![act(Action::RemoveFinalizer)], false);
+        return planned(vec![act(Action::RemoveFinalizer)]);
     }
     let mut steps = stop_pods(deletion, observed);
     if steps.iter().any(|step| matches!(step, Step::Hold(_))) {
-        return done(steps, false);
+        return planned(steps);
     }
     match &observed.catalogue {
         Ok(catalogue) => {
-            steps.extend(
-                access::deletion(deletion.owner, catalogue)
-                    .into_iter()
-                    .map(|action| act(Action::Access(action))),
-            );
+            let actions = access::deletion(deletion.owner, catalogue);
+            let access_steps = actions.len();
+            steps.extend(actions.into_iter().map(|action| act(Action::Access(action))));
             steps.push(act(Action::RemoveFinalizer));
-            done(steps, false)
+            DeletionPlan { access_steps, ..planned(steps) }
+        }
+        Err(_) if observed.now >= until => {
+            steps.push(act(Action::RemoveFinalizer));
+            DeletionPlan { leaves_behind: true, ..planned(steps) }
         }
         Err(fault) => {
-            let bound = SignedDuration::from_secs(deletion.policy.timeout_seconds);
-            let until = deletion.since.checked_add(bound).unwrap_or(deletion.since);
-            if observed.now >= until {
-                steps.push(act(Action::RemoveFinalizer));
-                return done(steps, true);
-            }
             steps.push(Step::Hold(Hold {
                 stage: ConditionType::AccessReady,
                 object: fault.object.clone(),
@@ -77,7 +90,7 @@ pub(crate) fn plan(deletion: &Deletion<'_>, observed: &Observed) -> DeletionPlan
                 blocks: true,
                 until: Some(until),
             }));
-            done(steps, false)
+            planned(steps)
         }
     }
 }
@@ -107,4 +120,107 @@ fn stop_pods(deletion: &Deletion<'_>, observed: &Observed) -> Vec<Step> {
         until: Some(until),
     }));
     steps
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
+
+    use weir_crds::AnalyticsStackStatus;
+
+    use super::*;
+    use crate::access::{Catalogue, Entity, Intent};
+    use crate::controller::fixture;
+    use crate::controller::observed::Fault;
+
+    const TIMEOUT_SECONDS: i64 = 300;
+
+    fn observed(catalogue: Result<Arc<Catalogue>, Fault>, after_seconds: i64) -> Observed {
+        Observed {
+            now: Timestamp::from_second(after_seconds).unwrap(),
+            has_finalizer: true,
+            dependencies: Vec::new(),
+            image: Ok(fixture::image()),
+            catalogue,
+            secrets: BTreeMap::new(),
+            live: BTreeMap::new(),
+            applied: BTreeMap::new(),
+            deployment: None,
+            jobs: BTreeMap::new(),
+            job_messages: BTreeMap::new(),
+            proven: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            status: AnalyticsStackStatus::default(),
+        }
+    }
+
+    fn plan_after(
+        seconds: i64,
+        timeout_seconds: i64,
+        catalogue: Result<Arc<Catalogue>, Fault>,
+    ) -> DeletionPlan {
+        let policy = DeletionPolicy { timeout_seconds, ..fixture::stack().spec.policy.deletion };
+        let owner = fixture::owner();
+        let deletion = Deletion {
+            owner: &owner,
+            policy: &policy,
+            since: Timestamp::UNIX_EPOCH,
+            deployment: "store-ingest".into(),
+        };
+        plan(&deletion, &observed(catalogue, seconds))
+    }
+
+    fn with_a_role() -> Result<Arc<Catalogue>, Fault> {
+        let intent = Intent {
+            entity: Entity::role("weir_retail__store_ingest"),
+            class: access::Class::Ingest,
+            owner: fixture::owner(),
+            nonce: "nonce".into(),
+            retained: false,
+        };
+        let mut catalogue = Catalogue::default();
+        catalogue.roles.insert(intent.entity.name.clone());
+        catalogue.intents = Some(vec![intent]);
+        Ok(Arc::new(catalogue))
+    }
+
+    fn unreachable() -> Result<Arc<Catalogue>, Fault> {
+        Err(Fault::dependency("ClickHouse", Reason::ClickhouseUnreachable, "it does not answer"))
+    }
+
+    #[test]
+    fn a_clickhouse_that_refuses_a_step_is_given_up_when_the_bound_is_over() {
+        for (after, timeout, expected) in [
+            (0, TIMEOUT_SECONDS, false),
+            (299, TIMEOUT_SECONDS, false),
+            (300, TIMEOUT_SECONDS, true),
+            (0, 0, true),
+        ] {
+            let planned = plan_after(after, timeout, with_a_role());
+            let steps = [
+                "drop role weir_retail__store_ingest",
+                "give up the claim on role weir_retail__store_ingest",
+            ];
+            assert_eq!(planned.plan.summary(), [&steps[..], &["remove the finalizer"]].concat());
+            let now = Timestamp::from_second(after).unwrap();
+            for done in 0..2 {
+                let release = planned.give_up(done, now).map(|plan| plan.summary());
+                assert_eq!(
+                    release,
+                    expected.then(|| vec!["remove the finalizer".to_owned()]),
+                    "{after} {done}"
+                );
+            }
+            assert!(planned.give_up(2, now).is_none(), "it is the API server that refused the release");
+        }
+    }
+
+    #[test]
+    fn a_clickhouse_that_does_not_answer_is_given_up_when_the_bound_is_over() {
+        assert!(plan_after(299, TIMEOUT_SECONDS, unreachable()).plan.summary().is_empty());
+        let late = plan_after(300, TIMEOUT_SECONDS, unreachable());
+        assert!(late.leaves_behind);
+        assert_eq!(late.plan.summary(), ["remove the finalizer"]);
+    }
 }
