@@ -127,6 +127,11 @@ pub(crate) async fn create<K: Namespaced>(
     }
 }
 
+/// What every patch but an apply is sent with.
+fn managed() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+}
+
 /// Merges a patch into an object.
 pub(crate) async fn merge<K: Namespaced>(
     client: &Client,
@@ -135,8 +140,7 @@ pub(crate) async fn merge<K: Namespaced>(
     patch: &serde_json::Value,
 ) -> Result<K, Error> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    call::<K, _>("patch", name, api.patch(name, &params, &Patch::Merge(patch))).await
+    call::<K, _>("patch", name, api.patch(name, &managed(), &Patch::Merge(patch))).await
 }
 
 /// Applies a JSON patch, a list of operations that are done all or not at all.
@@ -147,10 +151,9 @@ pub(crate) async fn patch_json<K: Namespaced>(
     patch: serde_json::Value,
 ) -> Result<(), Error> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let send = async {
         let operations = serde_json::from_value(patch).map_err(kube::Error::SerdeError)?;
-        api.patch(name, &params, &Patch::Json::<()>(operations)).await.map(drop)
+        api.patch(name, &managed(), &Patch::Json::<()>(operations)).await.map(drop)
     };
     call::<K, _>("patch", name, send).await
 }
@@ -163,8 +166,7 @@ pub(crate) async fn merge_status<K: Namespaced>(
     patch: &serde_json::Value,
 ) -> Result<K, Error> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    call::<K, _>("patch the status of", name, api.patch_status(name, &params, &Patch::Merge(patch))).await
+    call::<K, _>("patch the status of", name, api.patch_status(name, &managed(), &Patch::Merge(patch))).await
 }
 
 /// Reads an object; `None` when there is none.

@@ -76,7 +76,7 @@ pub(crate) fn is_certificate_error(error: &(dyn Error + 'static)) -> bool {
 
 /// Whether a host is an address that only serves the node itself, such as the metadata service of a cloud. A stack must
 /// not be able to point the operator there.
-pub(crate) fn is_refused_host(host: &Host<&str>) -> bool {
+pub(crate) fn is_refused_host<S>(host: &Host<S>) -> bool {
     match host {
         Host::Ipv4(address) => is_refused_address(IpAddr::V4(*address)),
         Host::Ipv6(address) => is_refused_address(IpAddr::V6(*address)),
@@ -97,6 +97,14 @@ fn is_refused_address(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_the_node_itself_are_refused_in_every_form() {
+        let refused = ["169.254.169.254", "0.0.0.0", "[fe80::1]", "[::]", "[::ffff:169.254.169.254]"];
+        let allowed = ["10.0.0.1", "[fd00::1]", "db.example.com"];
+        let is_refused = |host: &str| is_refused_host(&Host::parse(host).unwrap());
+        assert!(refused.into_iter().all(is_refused) && !allowed.into_iter().any(is_refused));
+    }
 
     #[test]
     fn a_bundle_without_certificates_is_refused() {

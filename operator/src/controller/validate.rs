@@ -1,7 +1,6 @@
 //! From the raw spec to a checked stack. Pure; what the schema of the CRD cannot say is said here.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use kube::ResourceExt as _;
 use url::{Host, Url};
@@ -9,6 +8,7 @@ use weir_crds::{AnalyticsStack, Reason, UpdatePolicy};
 
 use super::stack::{Clickhouse, Endpoint, Image, Key, Reader, Stack};
 use crate::names::ClickhouseNames;
+use crate::tls;
 
 /// What the operator's own configuration says about specs.
 #[derive(Debug, Clone)]
@@ -146,21 +146,7 @@ fn is_forbidden(endpoint: &Endpoint, rules: &Rules) -> bool {
     {
         return true;
     }
-    match Host::parse(host) {
-        Ok(Host::Ipv4(address)) => is_link_local(IpAddr::V4(address)),
-        Ok(Host::Ipv6(address)) => is_link_local(IpAddr::V6(address)),
-        Ok(Host::Domain(_)) | Err(_) => false,
-    }
-}
-
-fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_link_local() || address.is_unspecified(),
-        IpAddr::V6(address) => match address.to_ipv4_mapped() {
-            Some(address) => is_link_local(IpAddr::V4(address)),
-            None => address.is_unicast_link_local() || address.is_unspecified(),
-        },
-    }
+    Host::parse(host).is_ok_and(|host| tls::is_refused_host(&host))
 }
 
 /// Two credentials must not share a Secret, and none may take a name that the stack uses itself.

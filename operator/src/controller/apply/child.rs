@@ -32,20 +32,9 @@ pub(super) async fn apply(tools: &Tools<'_>, child: &Child, memory: &mut Memory)
     memory.applied.insert(key.clone(), applied);
     // What the watch shows of a Deployment is older than this change, so its rollout cannot be judged by it.
     if key.kind == ChildKind::Deployment && before != metadata.generation {
-        return Err(Failure::Hold(rollout_waits(&key.name, None).unwrap_or_else(|| unreachable_hold(&key))));
+        return rollout_waits(&key.name, None).map_or(Ok(()), |hold| Err(Failure::Hold(hold)));
     }
     Ok(())
-}
-
-fn unreachable_hold(key: &ChildKey) -> Hold {
-    Hold {
-        stage: ConditionType::WorkloadReady,
-        object: key.to_string(),
-        reason: Reason::RolloutInProgress,
-        hint: "the pods are being created".into(),
-        blocks: true,
-        until: None,
-    }
 }
 
 async fn send<K: Namespaced>(tools: &Tools<'_>, key: &ChildKey, object: &K) -> Result<K, Failure> {
