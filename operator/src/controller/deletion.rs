@@ -6,7 +6,7 @@ use kube::runtime::controller::Action;
 use weir_crds::{AnalyticsStack, AnalyticsStackStatus, ConditionType, Reason};
 
 use super::memory::Memory;
-use super::observed::{Fault, Observed};
+use super::observed::Observed;
 use super::plan::Hold;
 use super::plan::deletion::{Deletion, plan};
 use super::stack::Stack;
@@ -23,13 +23,7 @@ pub(super) async fn pass(
     previous: &AnalyticsStackStatus,
     memory: &mut Memory,
 ) -> Result<(metrics::Outcome, Action), Error> {
-    let mut observation = observe::observe(ctx, stack, previous, memory).await;
-    let checked = validate(stack, &ctx.settings.rules, Found::default());
-    if let Err(problems) = &checked {
-        // An address that may not be named is not connected to for a deletion either.
-        let hint = problems.first().map_or_else(String::new, |problem| problem.hint.clone());
-        observation.observed.catalogue = Err(Fault::dependency("spec", Reason::InvalidSpec, hint));
-    }
+    let observation = observe::observe(ctx, stack, previous, memory).await;
     let owner = owner(ctx, stack);
     let since = stack.metadata.deletion_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |at| at.0);
     let deletion = Deletion {

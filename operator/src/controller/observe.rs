@@ -52,7 +52,7 @@ pub(crate) async fn observe(
         observed.image = image::resolve(ctx, stack, &observed.status, &dependencies, now).await;
     }
     let image = observed.image.clone().ok().or_else(|| image::last(stack, &observed.status));
-    let connection = clickhouse::connect(stack, &dependencies, memory);
+    let connection = clickhouse::connect(stack, &ctx.settings.rules, &dependencies, memory);
     observed.catalogue = match &connection {
         Ok(connection) => clickhouse::catalogue(ctx, stack, connection, &observed, memory).await,
         Err(fault) => Err(fault.clone()),

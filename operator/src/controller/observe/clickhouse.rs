@@ -13,7 +13,7 @@ use crate::clickhouse::{Comment, Connection, ConnectionSettings, Error};
 use crate::controller::Context;
 use crate::controller::memory::{Checked, Memory};
 use crate::controller::observed::{Fault, Observed};
-use crate::controller::validate::addresses;
+use crate::controller::validate::{Found, Invalid, Rules, addresses, validate};
 
 /// Time that one statement may take.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -40,12 +40,15 @@ fn administrator_fault(stack: &AnalyticsStack, error: &Error) -> Fault {
     fault
 }
 
-/// Makes the connection, or takes the one that was made from the same Secrets.
+/// Makes the connection, or takes the one that was made from the same Secrets. There is none to an address that the stack
+/// may not name, whatever the pass is for.
 pub(super) fn connect(
     stack: &AnalyticsStack,
+    rules: &Rules,
     dependencies: &Dependencies,
     memory: &mut Memory,
 ) -> Result<Connection, Fault> {
+    permitted(stack, rules)?;
     let admin = dependencies.admin.as_ref().map_err(Clone::clone)?;
     let endpoints = addresses(stack);
     let generation = stack.metadata.generation.unwrap_or(0);
@@ -69,6 +72,15 @@ pub(super) fn connect(
     memory.connection = Some((key, connection.clone()));
     memory.catalogue = None;
     Ok(connection)
+}
+
+/// Whether the spec's addresses may be connected to. Other problems of a spec do not keep a deletion from ClickHouse.
+fn permitted(stack: &AnalyticsStack, rules: &Rules) -> Result<(), Fault> {
+    let problems = validate(stack, rules, Found::default()).err().unwrap_or_default();
+    match problems.into_iter().find(|problem| problem.field.starts_with("spec.clickhouse")) {
+        Some(problem) => Err(Fault::dependency("spec", Invalid::REASON, problem.hint)),
+        None => Ok(()),
+    }
 }
 
 /// The catalogue, from memory while nothing that it depends on changed and the drift period is not over.
@@ -109,4 +121,44 @@ fn key(stack: &AnalyticsStack, observed: &Observed) -> String {
         .map(|secret| secret.uid().unwrap_or_default())
         .collect();
     format!("{}|{}", stack.metadata.generation.unwrap_or(0), secrets.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::fixture;
+    use crate::controller::observe::dependencies::Admin;
+
+    fn rules(allow_inline_clickhouse: bool) -> Rules {
+        Rules { allow_inline_clickhouse, api_server_hosts: Vec::new() }
+    }
+
+    fn dependencies() -> Dependencies {
+        let admin = Admin { user: "admin".into(), password: "password".into(), version: "uid/1".into() };
+        Dependencies { admin: Ok(admin), ca_pem: None, pull: Vec::new(), faults: Vec::new() }
+    }
+
+    fn reason(connected: Result<Connection, Fault>) -> Option<Reason> {
+        connected.err().map(|fault| fault.reason)
+    }
+
+    #[test]
+    fn no_connection_is_made_to_an_address_that_the_stack_may_not_name() {
+        let mut memory = Memory::default();
+        let stack = fixture::stack();
+        assert!(connect(&stack, &rules(true), &dependencies(), &mut memory).is_ok());
+        let forbidden = connect(&stack, &rules(false), &dependencies(), &mut memory);
+        assert_eq!(reason(forbidden), Some(Reason::InvalidSpec), "not even the one that is remembered");
+        let mut link_local = fixture::stack();
+        link_local.spec.clickhouse.endpoints = vec!["http://169.254.169.254:80".into()];
+        let forbidden = connect(&link_local, &rules(true), &dependencies(), &mut memory);
+        assert_eq!(reason(forbidden), Some(Reason::InvalidSpec));
+    }
+
+    #[test]
+    fn a_problem_elsewhere_in_the_spec_does_not_keep_a_deletion_from_clickhouse() {
+        let mut stack = fixture::stack();
+        stack.spec.keys[0].secret_name = Some("store-ingest-keys".into());
+        assert!(connect(&stack, &rules(true), &dependencies(), &mut Memory::default()).is_ok());
+    }
 }
