@@ -5,12 +5,14 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Client, ResourceExt as _};
 use weir_crds::{ConditionType, Reason};
 
 use super::{Failure, Tools};
+use crate::access::Owner;
 use crate::controller::child::{AppliedChild, Child, ChildKey, ChildKind, Version};
+use crate::controller::desired::metadata::{MANAGED_BY, MANAGED_BY_LABEL, STACK_LABEL};
 use crate::controller::memory::Memory;
 use crate::controller::plan::{Hold, rollout_waits};
 use crate::kubernetes::{self, Error, Namespaced};
@@ -39,12 +41,13 @@ pub(super) async fn apply(tools: &Tools<'_>, child: &Child, memory: &mut Memory)
 
 async fn send<K: Namespaced>(tools: &Tools<'_>, key: &ChildKey, object: &K) -> Result<K, Failure> {
     let client = &tools.ctx.client;
-    // The watch sees own children only; what it does not see may exist and be somebody else's.
-    if !tools.ctx.stores.holds(tools.namespace, key) {
+    // The watch shows the children of every stack, and nothing that the operator's label is missing on.
+    let shown = tools.ctx.stores.metadata(tools.namespace, key);
+    if !shown.is_some_and(|metadata| is_ours(&metadata, tools.owner)) {
         let found: Option<ObjectMeta> =
             kubernetes::fetch_metadata::<K>(client, tools.namespace, &key.name).await?;
-        if let Some(metadata) = found.filter(|metadata| !is_owned(metadata, &tools.owner.uid)) {
-            return Err(Failure::Hold(conflict(key, &metadata)));
+        if let Some(metadata) = found.filter(|metadata| !is_ours(metadata, tools.owner)) {
+            return Err(Failure::Hold(conflict(key, &metadata, tools.owner)));
         }
     }
     Ok(kubernetes::apply(client, tools.namespace, object).await?)
@@ -55,31 +58,69 @@ pub(super) fn is_owned(metadata: &ObjectMeta, uid: &str) -> bool {
     metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
 }
 
-/// The wait for an object that somebody else made.
-pub(super) fn conflict(key: &ChildKey, metadata: &ObjectMeta) -> Hold {
+/// Whether an apply may take an object: it is owned, or it is a child of this stack that lost its owner.
+fn is_ours(metadata: &ObjectMeta, owner: &Owner) -> bool {
+    let label = |key| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+    let is_orphan = metadata.owner_references.iter().flatten().next().is_none();
+    let is_labelled =
+        label(MANAGED_BY_LABEL) == Some(MANAGED_BY) && label(STACK_LABEL) == Some(owner.name.as_str());
+    is_owned(metadata, &owner.uid) || is_orphan && is_labelled
+}
+
+/// The wait for an object that somebody else made, or that an earlier stack of the same name has left to the garbage
+/// collector.
+pub(super) fn conflict(key: &ChildKey, metadata: &ObjectMeta, stack: &Owner) -> Hold {
     let owner = metadata.owner_references.iter().flatten().next();
+    if owner.is_some_and(|owner| is_earlier(owner, stack)) {
+        return Hold {
+            stage: stage_of(key.kind),
+            object: key.to_string(),
+            reason: Reason::Waiting,
+            hint: "it belongs to an earlier stack of this name and is being deleted".into(),
+            blocks: true,
+            until: None,
+        };
+    }
     let whose = owner.map_or_else(
         || "it was not made by this stack".to_owned(),
         |owner| format!("it belongs to {} {}", owner.kind, owner.name),
     );
-    let (stage, reason, advice) = match key.kind {
-        ChildKind::Secret => {
-            (ConditionType::CredentialsReady, Reason::SecretConflict, "choose another secretName")
-        }
+    let (reason, advice) = match key.kind {
+        ChildKind::Secret => (Reason::SecretConflict, "choose another secretName"),
         ChildKind::ServiceAccount
         | ChildKind::Service
         | ChildKind::NetworkPolicy
         | ChildKind::PodDisruptionBudget
         | ChildKind::Deployment
-        | ChildKind::Job => (ConditionType::WorkloadReady, Reason::OwnershipConflict, "rename the stack"),
+        | ChildKind::Job => (Reason::OwnershipConflict, "rename the stack"),
     };
     Hold {
-        stage,
+        stage: stage_of(key.kind),
         object: key.to_string(),
         reason,
         hint: format!("{whose} and is left as it is; delete it, or {advice}"),
         blocks: true,
         until: None,
+    }
+}
+
+/// There is one stack of a name at a time, so another UID under this one's name is one that is gone.
+fn is_earlier(owner: &OwnerReference, stack: &Owner) -> bool {
+    owner.kind == "AnalyticsStack"
+        && owner.api_version.starts_with("weir.dev/")
+        && owner.name == stack.name
+        && owner.uid != stack.uid
+}
+
+const fn stage_of(kind: ChildKind) -> ConditionType {
+    match kind {
+        ChildKind::Secret => ConditionType::CredentialsReady,
+        ChildKind::ServiceAccount
+        | ChildKind::Service
+        | ChildKind::NetworkPolicy
+        | ChildKind::PodDisruptionBudget
+        | ChildKind::Deployment
+        | ChildKind::Job => ConditionType::WorkloadReady,
     }
 }
 
@@ -102,4 +143,50 @@ pub(super) async fn delete(client: &Client, namespace: &str, key: &ChildKey, uid
 /// Name of an object, for messages.
 pub(super) fn key_of(secret: &Secret) -> ChildKey {
     ChildKey::new(ChildKind::Secret, secret.name_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::desired::metadata::{Component, metadata};
+    use crate::controller::fixture;
+
+    fn found(change: impl FnOnce(&mut OwnerReference)) -> ObjectMeta {
+        let mut found = metadata(&fixture::checked(), "store-key-web".into(), Component::Credential);
+        let owner = &mut found.owner_references.as_mut().unwrap()[0];
+        owner.uid.push('0');
+        change(owner);
+        found
+    }
+
+    fn reason(kind: ChildKind, metadata: &ObjectMeta) -> Reason {
+        conflict(&ChildKey::new(kind, "store-key-web"), metadata, &fixture::owner()).reason
+    }
+
+    #[test]
+    fn a_child_of_another_stack_is_a_conflict_although_it_has_the_operators_label() {
+        let other = found(|owner| owner.name = "other".into());
+        assert!(!is_ours(&other, &fixture::owner()));
+        assert_eq!(reason(ChildKind::Secret, &other), Reason::SecretConflict);
+        assert_eq!(reason(ChildKind::Service, &other), Reason::OwnershipConflict);
+    }
+
+    #[test]
+    fn a_child_of_an_earlier_stack_of_the_same_name_is_waited_for() {
+        let earlier = found(|_| {});
+        assert!(!is_ours(&earlier, &fixture::owner()));
+        let hold = conflict(&ChildKey::new(ChildKind::Secret, "x"), &earlier, &fixture::owner());
+        assert!(hold.is_progress() && hold.blocks);
+        let namesake = found(|owner| owner.api_version = "example.com/v1".into());
+        assert_eq!(reason(ChildKind::Secret, &namesake), Reason::SecretConflict);
+    }
+
+    #[test]
+    fn an_own_child_that_lost_its_owner_is_taken_back_and_nobody_elses_is() {
+        let own = metadata(&fixture::checked(), "store-key-web".into(), Component::Credential);
+        let orphan = ObjectMeta { owner_references: None, ..own.clone() };
+        let unlabelled = ObjectMeta { labels: None, ..orphan.clone() };
+        let ours = [own, orphan, unlabelled].map(|metadata| is_ours(&metadata, &fixture::owner()));
+        assert_eq!(ours, [true, true, false]);
+    }
 }

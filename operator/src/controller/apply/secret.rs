@@ -59,7 +59,7 @@ async fn write_ahead(tools: &Tools<'_>, secret: &Secret) -> Result<(), Failure> 
             kubernetes::merge::<Secret>(client, tools.namespace, &key.name, &patch).await?;
             Ok(())
         }
-        Some(metadata) => Err(Failure::Hold(conflict(&key, &metadata))),
+        Some(metadata) => Err(Failure::Hold(conflict(&key, &metadata, tools.owner))),
         None => Ok(()),
     }
 }

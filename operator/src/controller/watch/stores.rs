@@ -82,14 +82,9 @@ impl Stores {
         }
     }
 
-    /// Whether the watch shows a child of this name.
-    pub(crate) fn holds(&self, namespace: &str, key: &ChildKey) -> bool {
-        self.find(namespace, key).is_some()
-    }
-
     /// Generation of a child that the watch shows.
     pub(crate) fn generation(&self, namespace: &str, key: &ChildKey) -> Option<i64> {
-        self.find(namespace, key)?.generation
+        self.metadata(namespace, key)?.generation
     }
 
     /// Version of a Secret that is not the operator's, when there is one.
@@ -103,7 +98,8 @@ impl Stores {
         get(&self.secrets, namespace, name)
     }
 
-    fn find(&self, namespace: &str, key: &ChildKey) -> Option<ObjectMeta> {
+    /// Metadata of the child of this name that the watch shows, whichever stack owns it.
+    pub(crate) fn metadata(&self, namespace: &str, key: &ChildKey) -> Option<ObjectMeta> {
         let name = &key.name;
         match key.kind {
             ChildKind::Secret => get(&self.secrets, namespace, name).map(|found| found.metadata.clone()),
