@@ -1,5 +1,7 @@
 //! What deleting a stack takes away, and what it leaves behind. Pure.
 
+use std::collections::BTreeSet;
+
 use super::action::Action;
 use super::catalogue::Catalogue;
 use super::desired::{Desired, PasswordHash};
@@ -25,24 +27,24 @@ pub(crate) fn deletion(owner: &Owner, catalogue: &Catalogue) -> Vec<Action> {
     actions
 }
 
-/// What a deletion leaves behind that could not ask ClickHouse: every user and role that the stack wanted.
-pub(crate) fn leftovers(desired: &Desired) -> Vec<Action> {
-    let users = desired.users.iter().filter(|user| user.class != Class::Definer);
-    let users = users.map(|user| Action::DropUser(user.name.clone()));
+/// What a deletion leaves behind that ClickHouse did not carry out: every role that the stack wanted, and every user that
+/// it wanted or is known to have had.
+pub(crate) fn leftovers(desired: &Desired, known: &BTreeSet<String>) -> Vec<Action> {
+    let wanted = desired.users.iter().filter(|user| user.class != Class::Definer).map(|user| &user.name);
+    let users: BTreeSet<_> = wanted.chain(known).collect();
+    let users = users.into_iter().map(|user| Action::DropUser(user.clone()));
     users.chain(desired.roles.iter().map(|role| Action::DropRole(role.name.clone()))).collect()
 }
 
-/// The actions as SQL that a person can run. Holds no password and no hash, since only drops and the ledger are left.
+/// The drops as SQL that a person can run. Holds no password and no hash, and does not end queries: an event takes few
+/// characters, and the ingest's pods are gone.
 pub(crate) fn leftovers_sql(actions: &[Action]) -> String {
-    let removes = |action: &&Action| {
-        matches!(
-            action,
-            Action::DropUser(_) | Action::DropRole(_) | Action::CloseIntents(_) | Action::RetainIntents(_)
-        )
-    };
+    let removes = |action: &&Action| matches!(action, Action::DropUser(_) | Action::DropRole(_));
     let unused = PasswordHash::of("");
     let mut sql = String::new();
-    for statement in actions.iter().filter(removes).flat_map(|action| statements(action, &unused)) {
+    for statement in
+        actions.iter().filter(removes).filter_map(|action| statements(action, &unused).into_iter().next())
+    {
         sql.push_str(&statement);
         sql.push_str(";\n");
     }

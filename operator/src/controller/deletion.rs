@@ -1,5 +1,7 @@
 //! The pass of a stack that is being deleted.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
@@ -35,7 +37,7 @@ pub(super) async fn pass(
     let mut planned = plan(&deletion, &observation.observed);
     log(&planned.plan);
     if planned.leaves_behind {
-        let sql = leftovers(ctx, stack, &observation.observed);
+        let sql = leftovers(ctx, stack, &observation.observed, memory);
         report::left_behind(ctx, stack, &sql).await;
     }
     let tools = apply::Tools {
@@ -49,7 +51,7 @@ pub(super) async fn pass(
     };
     let mut applied = apply::apply(&tools, std::mem::take(&mut planned.plan), memory).await;
     if let Some(release) = planned.give_up(applied.done, observe::now()) {
-        let sql = leftovers(ctx, stack, &observation.observed);
+        let sql = leftovers(ctx, stack, &observation.observed, memory);
         report::left_behind(ctx, stack, &sql).await;
         applied = apply::apply(&tools, release, memory).await;
     }
@@ -79,13 +81,57 @@ fn deleting(hold: Hold, bound: Timestamp) -> Hold {
     Hold { stage: ConditionType::AccessReady, reason: Reason::Deleting, hint, until, ..hold }
 }
 
-/// SQL that removes what is left: every user and role that the stack is known to have wanted.
-fn leftovers(ctx: &Context, stack: &AnalyticsStack, observed: &Observed) -> String {
+/// SQL that removes what is left: every user and role that the stack is known to have had.
+fn leftovers(ctx: &Context, stack: &AnalyticsStack, observed: &Observed, memory: &Memory) -> String {
     // The rules may have changed since; names do not depend on them.
     let open = Rules { allow_inline_clickhouse: true, api_server_hosts: Vec::new() };
     let Ok(checked): Result<Stack, _> = validate(stack, &open, Found::default()) else {
         return String::new();
     };
     let desired = build_desired(&checked, &owner(ctx, stack), observed);
-    access::leftovers_sql(&access::leftovers(&desired.access))
+    let mut known = known_users(&checked, &observed.status, observed.jobs.keys());
+    known.extend(memory.proven.keys().cloned());
+    access::leftovers_sql(&access::leftovers(&desired.access, &known))
+}
+
+/// Users that there are without their Secrets, which a foreground deletion takes first: those that status and the Jobs
+/// name, and the first generation of each.
+fn known_users<'a>(
+    stack: &Stack,
+    status: &AnalyticsStackStatus,
+    jobs: impl Iterator<Item = &'a String>,
+) -> BTreeSet<String> {
+    let names = &stack.clickhouse.names;
+    let migrations = stack.child_name("migrate-");
+    let mut users: BTreeSet<_> =
+        status.users.iter().filter_map(|credential| credential.user.clone()).collect();
+    users.insert(names.ingest_user(1));
+    users.extend(stack.readers.iter().map(|reader| names.reader_user(&reader.name, 1)));
+    let runs = jobs.filter_map(|job| job.strip_prefix(&migrations));
+    users.extend(runs.map(|run| names.migrate_user(run)));
+    users
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_crds::CredentialStatus;
+
+    use super::*;
+    use crate::controller::fixture;
+
+    #[test]
+    fn users_are_known_without_their_secrets() {
+        let credential = CredentialStatus {
+            name: "grafana".into(),
+            generation: 3,
+            secret_name: "store-user-grafana".into(),
+            user: Some("weir_retail__store_reader_grafana_g3".into()),
+            proven_at: None,
+        };
+        let status = AnalyticsStackStatus { users: vec![credential], ..AnalyticsStackStatus::default() };
+        let jobs = ["store-migrate-0a1b2c3d".to_owned()];
+        let expected = ["ingest_g1", "migrate_0a1b2c3d", "reader_grafana_g1", "reader_grafana_g3"];
+        let expected = expected.map(|user| format!("weir_retail__store_{user}"));
+        assert_eq!(known_users(&fixture::checked(), &status, jobs.iter()), expected.into());
+    }
 }

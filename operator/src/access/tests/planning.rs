@@ -126,10 +126,13 @@ fn deletion_drops_access_and_keeps_data_for_the_next_stack_of_the_name() {
 #[test]
 fn leftovers_are_runnable_and_hold_no_hash() {
     let stack = Stack::new("shop", "web");
-    let sql = leftovers_sql(&leftovers(&stack.desired(&stack.logins())));
+    let known = [stack.names.ingest_user(1), stack.names.reader_user("bi", 7)].into();
+    let sql = leftovers_sql(&leftovers(&stack.desired(&stack.logins()), &known));
     assert!(sql.contains("DROP USER IF EXISTS `weir_shop__web_ingest_g1`;\n"), "{sql}");
     assert!(sql.contains("DROP ROLE IF EXISTS `weir_shop__web_reader_bi`;\n"), "{sql}");
-    assert!(!sql.contains("definer") && !sql.contains("IDENTIFIED"), "{sql}");
+    assert!(sql.contains("DROP USER IF EXISTS `weir_shop__web_reader_bi_g7`;\n"), "{sql}");
+    assert_eq!(sql.matches("ingest_g1").count(), 1, "{sql}");
+    assert!(!["definer", "IDENTIFIED", "KILL"].iter().any(|text| sql.contains(text)), "{sql}");
 }
 
 #[test]

@@ -49,7 +49,10 @@ pub(super) fn connect(
     memory: &mut Memory,
 ) -> Result<Connection, Fault> {
     permitted(stack, rules)?;
-    let admin = dependencies.admin.as_ref().map_err(Clone::clone)?;
+    let admin = match &dependencies.admin {
+        Ok(admin) => admin,
+        Err(fault) => return last_connection(stack, memory).ok_or_else(|| fault.clone()),
+    };
     let endpoints = addresses(stack);
     let generation = stack.metadata.generation.unwrap_or(0);
     let key = format!("{generation}|{}|{}|{:?}", endpoints.join(","), admin.version, dependencies.ca_pem);
@@ -72,6 +75,12 @@ pub(super) fn connect(
     memory.connection = Some((key, connection.clone()));
     memory.catalogue = None;
     Ok(connection)
+}
+
+/// A namespace that is deleted often loses the administrator's Secret before the stack; what it said is still known.
+fn last_connection(stack: &AnalyticsStack, memory: &Memory) -> Option<Connection> {
+    stack.metadata.deletion_timestamp.as_ref()?;
+    memory.connection.as_ref().map(|(_, connection)| connection.clone())
 }
 
 /// Whether the spec's addresses may be connected to. Other problems of a spec do not keep a deletion from ClickHouse.
@@ -125,6 +134,9 @@ fn key(stack: &AnalyticsStack, observed: &Observed) -> String {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
     use super::*;
     use crate::controller::fixture;
     use crate::controller::observe::dependencies::Admin;
@@ -160,5 +172,21 @@ mod tests {
         let mut stack = fixture::stack();
         stack.spec.keys[0].secret_name = Some("store-ingest-keys".into());
         assert!(connect(&stack, &rules(true), &dependencies(), &mut Memory::default()).is_ok());
+    }
+
+    #[test]
+    fn only_a_deletion_goes_on_without_the_administrators_secret() {
+        let mut memory = Memory::default();
+        let mut stack = fixture::stack();
+        connect(&stack, &rules(true), &dependencies(), &mut memory).unwrap();
+        let gone = Fault::dependency("Secret/db-admin", Reason::SecretNotFound, "create it");
+        let without = Dependencies { admin: Err(gone), ..dependencies() };
+        let refused = connect(&stack, &rules(true), &without, &mut memory);
+        assert_eq!(reason(refused), Some(Reason::SecretNotFound));
+        stack.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        stack.metadata.generation = Some(4);
+        assert!(connect(&stack, &rules(true), &without, &mut memory).is_ok());
+        let unknown = connect(&stack, &rules(true), &without, &mut Memory::default());
+        assert_eq!(reason(unknown), Some(Reason::SecretNotFound));
     }
 }
