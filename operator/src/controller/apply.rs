@@ -234,12 +234,12 @@ async fn read_version(tools: &Tools<'_>, proof: &Proof, database: &str) -> Resul
 
 fn hold(stage: ConditionType, action: &Action, failure: Failure) -> Hold {
     let built =
-        |object: String, reason, hint| Hold { stage, object, reason, hint, blocks: true, until: None };
+        |reason, hint| Hold { stage, object: object(action), reason, hint, blocks: true, until: None };
     match failure {
         Failure::Hold(hold) => hold,
         Failure::Access(error) => {
             tracing::warn!(error = &*error as &dyn std::error::Error, %action, "a step failed");
-            built(format!("ClickHouse/{action}"), error.reason(), error.hint())
+            built(error.reason(), format!("{}; the step was: {action}", error.hint()))
         }
         Failure::Kubernetes(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, %action, "a step failed");
@@ -249,7 +249,56 @@ fn hold(stage: ConditionType, action: &Action, failure: Failure) -> Hold {
                 }
                 None => format!("the API server did not {action}; it is tried again"),
             };
-            built(format!("Kubernetes/{action}"), Reason::ApplyFailed, hint)
+            built(Reason::ApplyFailed, hint)
         }
+    }
+}
+
+/// Kind and name of what an action changes; the action itself is for the hint.
+fn object(action: &Action) -> String {
+    match action {
+        Action::AddFinalizer | Action::RemoveFinalizer | Action::RecordMigration(_) => {
+            "AnalyticsStack".into()
+        }
+        Action::Access(action) => format!("ClickHouse/{}", changed(action)),
+        Action::Generate(generate) => format!("Secret/{}", generate.secret),
+        Action::Prove(proof) => format!("ClickHouse/user {}", proof.user),
+        Action::MarkPublished(secret) => format!("Secret/{secret}"),
+        Action::Create(child) | Action::Apply(child) => child.key().to_string(),
+        Action::Delete(key, _) | Action::DeletePods(key, _) => key.to_string(),
+    }
+}
+
+fn changed(action: &access::Action) -> String {
+    match action {
+        access::Action::CreateLedger
+        | access::Action::RecordIntents(_)
+        | access::Action::CloseIntents(_)
+        | access::Action::RetainIntents(_) => "ownership ledger".into(),
+        access::Action::CreateDatabase(name) => format!("database {name}"),
+        access::Action::CreateRole(name) | access::Action::DropRole(name) => format!("role {name}"),
+        access::Action::CreateUser(user) | access::Action::AlterUser(user) => format!("user {}", user.name),
+        access::Action::DropUser(name) | access::Action::GrantRole { user: name, .. } => {
+            format!("user {name}")
+        }
+        access::Action::Grant { to: entity, .. }
+        | access::Action::ReplaceGrants { of: entity, .. }
+        | access::Action::RevokeRole { from: entity, .. } => entity.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_step_names_its_entity_as_object_and_what_it_was_in_the_hint() {
+        let grant = access::Action::GrantRole { role: "r".into(), user: "u".into() };
+        let failed = access::Error::FixedByServer { action: grant.to_string() };
+        let advice = failed.hint();
+        let action = Action::Access(grant);
+        let hold = hold(ConditionType::AccessReady, &action, Failure::Access(Box::new(failed)));
+        assert_eq!(hold.object, "ClickHouse/user u");
+        assert_eq!(hold.hint, format!("{advice}; the step was: {action}"));
     }
 }

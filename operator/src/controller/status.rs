@@ -20,6 +20,8 @@ use conditions::{Judgement, Truth};
 
 /// Largest text in a condition or hint.
 const MAX_TEXT: usize = 1024;
+/// Longest name of a wait, so that `kubectl get` stays within 120 columns; conditions have all of it.
+const MAX_OBJECT: usize = 35;
 /// Most waits that status lists.
 const MAX_BLOCKED: usize = 16;
 
@@ -185,6 +187,14 @@ fn sentence(hold: &Hold) -> String {
     cut(&format!("{}: {}", hold.object, hold.hint))
 }
 
+/// The name of a wait as the column shows it.
+fn short(object: &str) -> String {
+    if object.chars().count() <= MAX_OBJECT {
+        return object.to_owned();
+    }
+    object.chars().take(MAX_OBJECT - 1).chain(['…']).collect()
+}
+
 /// Cuts a text to what a condition may hold, at a character.
 pub(crate) fn cut(text: &str) -> String {
     let mut end = text.len().min(MAX_TEXT);
@@ -197,16 +207,16 @@ pub(crate) fn cut(text: &str) -> String {
 fn blocked_by(previous: &AnalyticsStackStatus, holds: &[Hold], now: Timestamp) -> Vec<BlockedBy> {
     let mut holds: Vec<_> = holds.iter().collect();
     holds.sort_by_key(|hold| (!hold.reason.is_permanent(), hold.is_progress()));
-    holds.dedup_by_key(|hold| (hold.object.clone(), hold.reason));
+    holds.dedup_by_key(|hold| (short(&hold.object), hold.reason));
     let since = |hold: &Hold| {
         let known = previous
             .blocked_by
             .iter()
-            .find(|entry| entry.object == hold.object && entry.reason == hold.reason.as_str());
+            .find(|entry| entry.object == short(&hold.object) && entry.reason == hold.reason.as_str());
         known.map_or(Time(now), |entry| entry.since.clone())
     };
     let entry = |hold: &Hold| BlockedBy {
-        object: hold.object.clone(),
+        object: short(&hold.object),
         reason: hold.reason.as_str().into(),
         since: since(hold),
         hint: cut(&hold.hint),

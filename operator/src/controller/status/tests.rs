@@ -126,6 +126,21 @@ fn the_ready_message_says_what_blocked_by_says() {
 }
 
 #[test]
+fn a_long_name_is_cut_in_the_column_only_and_keeps_its_time() {
+    let object = format!("ClickHouse/role {}", "ä".repeat(60));
+    let long = Hold {
+        object: object.clone(),
+        ..hold(ConditionType::AccessReady, Reason::ClickhousePermissionDenied)
+    };
+    let first =
+        derive(&AnalyticsStackStatus::default(), GENERATION, &outcome(vec![long.clone()], false), at(0));
+    assert_eq!(first.blocked_by[0].object, format!("ClickHouse/role {}…", "ä".repeat(18)));
+    let ready = first.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+    assert!(ready.message.starts_with(&object));
+    assert_eq!(derive(&first, GENERATION, &outcome(vec![long], false), at(1)), first);
+}
+
+#[test]
 fn texts_are_cut_at_a_character() {
     let long = "ä".repeat(2000);
     let cut = cut(&long);
