@@ -33,7 +33,7 @@ use status::{Facts, Outcome};
 pub(crate) use validate::Rules;
 use validate::{Found, Invalid, validate};
 pub(crate) use watch::{Guarded, Scope, watch};
-use weir_crds::{AnalyticsStack, AnalyticsStackStatus, ConditionType};
+use weir_crds::{AnalyticsStack, AnalyticsStackStatus, ConditionType, SchemaStatus};
 
 use crate::access::Owner;
 use crate::kubernetes;
@@ -241,13 +241,16 @@ fn facts(
 ) -> Facts {
     let (keys, users) = status::credential_status(stack, &desired.credentials);
     let selector = desired::metadata::selector_labels(stack, desired::metadata::Component::Ingest);
+    // A database that is gone takes what is remembered of its migrations along.
+    let is_forgotten = observed.status.schema.is_some() && observed.has_lost_database(stack);
+    let schema = if is_forgotten { Some(SchemaStatus::default()) } else { applied.schema.clone() };
     Facts {
         image: observed.image.clone().ok(),
         database: Some(stack.clickhouse.names.database.clone()),
         url: Some(stack.url()),
         keys: Some(keys),
         users: Some(users),
-        schema: applied.schema.clone(),
+        schema,
         replicas: Some(
             observed
                 .deployment

@@ -83,10 +83,33 @@ impl Observed {
         job_state(job)
     }
 
-    /// Whether the database is known to be migrated for an image.
+    /// Whether the database is known to be migrated for an image. What status remembers is about the endpoints that the
+    /// pods use; others may be another ClickHouse, as soon as one answers there.
     pub(crate) fn is_migrated(&self, stack: &Stack, image: &Image) -> bool {
         let job = super::desired::migration::name(stack, &stack.run(image));
-        self.recorded_digest() == Some(image.digest()) || self.job_state(&job) == JobState::Succeeded
+        let is_remembered = self.recorded_digest() == Some(image.digest());
+        let is_elsewhere = self.catalogue.is_ok() && self.has_moved(stack);
+        self.job_state(&job) == JobState::Succeeded || (is_remembered && !is_elsewhere)
+    }
+
+    /// Whether a database that was migrated, or is being migrated, is gone: dropped, or the server was restored without it.
+    pub(crate) fn has_lost_database(&self, stack: &Stack) -> bool {
+        let is_known = self.recorded_digest().is_some() || !self.jobs.is_empty();
+        let database = &stack.clickhouse.names.database;
+        is_known && self.catalogue.as_ref().is_ok_and(|catalogue| !catalogue.databases.contains(database))
+    }
+
+    /// Whether the pods were made for other endpoints than the spec names now.
+    pub(crate) fn has_moved(&self, stack: &Stack) -> bool {
+        self.pod_endpoints().is_some_and(|endpoints| endpoints != stack.endpoint_list())
+    }
+
+    /// Comma list of the endpoints that the pods were made for.
+    pub(crate) fn pod_endpoints(&self) -> Option<&str> {
+        let pod = self.deployment.as_ref()?.spec.as_ref()?.template.spec.as_ref()?;
+        let variables = pod.containers.iter().flat_map(|container| container.env.iter().flatten());
+        let mut endpoints = variables.filter(|variable| variable.name == "CLICKHOUSE_URL");
+        endpoints.next()?.value.as_deref()
     }
 
     /// Digest whose migrations status remembers.

@@ -122,11 +122,11 @@ impl Stack {
         self.clickhouse.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
 
-    /// Name of the migration run for the image: stack, digest and set of modules in eight digits.
+    /// Name of the migration run for the image: stack, digest, set of modules and endpoints in eight digits.
     pub(crate) fn run(&self, image: &Image) -> String {
         use sha2::{Digest as _, Sha256};
         let mut hash = Sha256::new();
-        for part in [self.uid.as_str(), image.digest(), "product"] {
+        for part in [self.uid.as_str(), image.digest(), "product", self.endpoint_list().as_str()] {
             hash.update(part.as_bytes());
             hash.update([0]);
         }

@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use weir_crds::{AnalyticsStackStatus, SchemaStatus};
 
 use super::*;
+use crate::access::{Class, Entity, Intent, Kind};
 use crate::controller::child::{AppliedChild, ChildKey, ChildKind, Live, Version};
 use crate::controller::desired::{self, Inputs, metadata::PUBLISHED_AT, secret};
 use crate::controller::fixture;
@@ -40,13 +41,37 @@ fn reachable() -> Observed {
     Observed { catalogue: Ok(Arc::default()), ..nothing() }
 }
 
+/// ClickHouse with the stack's database, and nothing else.
+fn with_database(observed: Observed) -> Observed {
+    let mut catalogue = crate::access::Catalogue::default();
+    catalogue.databases.insert("weir_retail__store".into());
+    catalogue.intents = Some(vec![Intent {
+        entity: Entity { kind: Kind::Database, name: "weir_retail__store".into() },
+        class: Class::Data,
+        owner: fixture::owner(),
+        nonce: "nonce".into(),
+        retained: false,
+    }]);
+    Observed { catalogue: Ok(Arc::new(catalogue)), ..observed }
+}
+
 fn plan_of(observed: &Observed) -> Plan {
-    let stack = fixture::checked();
-    let migrated = observed.is_migrated(&stack, &fixture::image());
+    plan_for(&fixture::checked(), observed)
+}
+
+/// The fixture after its endpoints were edited.
+fn moved() -> Stack {
+    let mut stack = fixture::checked();
+    stack.clickhouse.endpoints[0].port = 9;
+    stack
+}
+
+fn plan_for(stack: &Stack, observed: &Observed) -> Plan {
+    let migrated = observed.is_migrated(stack, &fixture::image());
     let owner = fixture::owner();
-    let generations = Generations { stack: &stack, observed };
+    let generations = Generations { stack, observed };
     let inputs = Inputs {
-        stack: &stack,
+        stack,
         owner: &owner,
         secrets: &observed.secrets,
         highest: &generations,
@@ -54,7 +79,7 @@ fn plan_of(observed: &Observed) -> Plan {
         retiring: &[],
     };
     let desired = desired::desired(&inputs);
-    plan(&View { stack: &stack, desired: &desired, observed })
+    plan(&View { stack, desired: &desired, observed })
 }
 
 fn position(plan: &Plan, text: &str) -> usize {
@@ -195,6 +220,7 @@ fn no_pod_runs_an_image_before_its_migration_is_done() {
     assert!(
         matches!(started.steps.last(), Some(Step::Hold(hold)) if hold.reason == Reason::MigrationRunning)
     );
+    observed = with_database(observed);
     observed.jobs.insert(run_name(), succeeded_job());
     let done = plan_of(&observed);
     assert!(position(&done, "record the migration") < position(&done, "apply Deployment/store-ingest"));
@@ -202,7 +228,7 @@ fn no_pod_runs_an_image_before_its_migration_is_done() {
 
 #[test]
 fn a_failed_migration_names_its_last_words_and_leaves_the_pods() {
-    let mut observed = with_credentials(reachable(), true);
+    let mut observed = with_credentials(with_database(nothing()), true);
     let mut job = succeeded_job();
     job.status.as_mut().unwrap().conditions.as_mut().unwrap()[0].type_ = "Failed".into();
     observed.jobs.insert(run_name(), job);
@@ -212,6 +238,36 @@ fn a_failed_migration_names_its_last_words_and_leaves_the_pods() {
     assert_eq!(hold.reason, Reason::MigrationFailed);
     assert!(hold.hint.contains("statement 3 was refused") && hold.hint.contains("delete the Job"));
     assert!(!plan.summary().iter().any(|step| step.contains("Deployment")));
+}
+
+#[test]
+fn a_lost_database_is_made_only_after_its_migrations_are_forgotten() {
+    let mut observed = Observed { catalogue: Ok(Arc::default()), ..settled() };
+    let forgets = plan_of(&observed);
+    assert_eq!(forgets.summary(), [format!("delete Job/{}", run_name())]);
+    assert!(matches!(forgets.steps.last(), Some(Step::Hold(hold)) if hold.blocks));
+    observed.jobs.clear();
+    assert!(plan_of(&observed).summary().is_empty());
+    observed.status.schema = Some(SchemaStatus::default());
+    let made = plan_of(&observed);
+    assert!(position(&made, "create database") < position(&made, "generate Secret/store-migrate"));
+}
+
+#[test]
+fn another_clickhouse_is_migrated_before_the_pods_use_it() {
+    let observed = with_database(settled());
+    let plan = plan_for(&moved(), &observed);
+    assert!(plan.summary().iter().any(|step| step.starts_with("generate Secret/store-migrate")));
+    assert!(!plan.summary().iter().any(|step| step.contains("Deployment")));
+    assert!(observed.is_migrated(&fixture::checked(), &fixture::image()));
+}
+
+#[test]
+fn endpoints_that_do_not_answer_change_nothing_and_leave_the_migration_remembered() {
+    let observed = settled();
+    let plan = plan_for(&moved(), &observed);
+    assert!(plan.summary().is_empty(), "{:?}", plan.summary());
+    assert!(plan_of(&observed).summary().is_empty());
 }
 
 #[test]

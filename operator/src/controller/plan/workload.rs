@@ -1,5 +1,6 @@
 //! Phases of the pods: what they mount, the migration of their image, and they themselves.
 
+use k8s_openapi::api::batch::v1::Job;
 use weir_crds::{ConditionType, Reason};
 
 use super::access::{generate, prove};
@@ -8,6 +9,30 @@ use crate::controller::child::{Child, ChildKey, ChildKind};
 use crate::controller::credential::{self, State};
 use crate::controller::desired::Migration;
 use crate::controller::observed::JobState;
+
+/// Forgets the migrations of a database that is gone before an empty one is made in its place: afterwards nothing would
+/// tell the two apart. Status forgets its part in the same pass.
+pub(super) fn lost_database(view: &View<'_>, steps: &mut Steps) {
+    if !view.observed.has_lost_database(view.stack) {
+        return;
+    }
+    for (name, job) in &view.observed.jobs {
+        steps.act(ConditionType::SchemaReady, delete_job(name, job));
+    }
+    steps.hold(Hold {
+        stage: ConditionType::SchemaReady,
+        object: format!("ClickHouse/database {}", view.stack.clickhouse.names.database),
+        reason: Reason::Progressing,
+        hint: "the database is gone; it is made and migrated again, without the rows that it held".into(),
+        blocks: true,
+        until: None,
+    });
+}
+
+fn delete_job(name: &str, job: &Job) -> Action {
+    let uid = job.metadata.uid.clone().unwrap_or_default();
+    Action::Delete(ChildKey::new(ChildKind::Job, name), uid)
+}
 
 /// Applies the Secrets that the pods mount, and what surrounds the pods.
 pub(super) fn config(view: &View<'_>, steps: &mut Steps) {
