@@ -4,7 +4,7 @@ use uuid::Uuid;
 use weir_crds::Reason;
 
 use super::action::{Action, Claim};
-use super::catalogue::open_intents;
+use super::catalogue::{Catalogue, fetch_catalogue, open_intents};
 use super::desired::PasswordHash;
 use super::ledger::{Intent, OwnershipConflict, State, head, insert_statement};
 use super::statement::statements;
@@ -29,9 +29,6 @@ pub(crate) enum Error {
     /// Somebody else was first.
     #[error("failed to claim a name")]
     Conflict(#[from] OwnershipConflict),
-    /// The entity appeared since the catalogue was read; the next look at the catalogue and ledger says whose it is.
-    #[error("{0} appeared in the meantime")]
-    Appeared(Entity),
     /// The entity lives in a file of the server, where statements cannot change it.
     #[error("failed to {action}: it is defined in a file of the server")]
     FixedByServer {
@@ -64,7 +61,6 @@ impl Error {
         match self {
             Self::Statement { source, .. } => source.reason(),
             Self::Conflict(_) | Self::FixedByServer { .. } => Reason::OwnershipConflict,
-            Self::Appeared(_) => Reason::Progressing,
             Self::Login { source: Some(source), .. } if source.is_transient() => source.reason(),
             Self::Login { .. } | Self::Rights { .. } => Reason::LoginNotProven,
         }
@@ -75,9 +71,6 @@ impl Error {
         match self {
             Self::Statement { source, .. } => source.hint(),
             Self::Conflict(conflict) => conflict.hint(),
-            Self::Appeared(entity) => {
-                format!("{entity} appeared while it was being made; the next pass looks whose it is")
-            }
             Self::FixedByServer { action } => {
                 format!(
                     "could not {action}: it is defined in users.xml; remove it there, or give the stack another name"
@@ -99,9 +92,46 @@ pub(crate) async fn apply(connection: &Connection, owner: &Owner, action: &Actio
         return record_intents(connection, owner, claims, action).await;
     }
     for statement in statements(action, &PasswordHash::unknown()) {
-        connection.execute(&statement).await.map_err(|source| refused(action, source))?;
+        if let Err(source) = connection.execute(&statement).await {
+            // Of unknown outcome: what was claimed may be there already.
+            let unknown = source.is_transient() || source.code().is_none();
+            let error = refused(action, source);
+            if !unknown {
+                close_stale(connection, owner, &error).await;
+            }
+            return Err(error);
+        }
     }
     Ok(())
+}
+
+/// Gives up the claims of what was not made, since a refusal can last long enough for somebody else to make it. The next
+/// pass claims what is still free.
+async fn close_stale(connection: &Connection, owner: &Owner, error: &Error) {
+    let closed = async {
+        let catalogue = fetch_catalogue(connection).await?;
+        let stale = stale_claims(&catalogue, owner, error);
+        if stale.is_empty() {
+            return Ok(());
+        }
+        connection.execute(&insert_statement(&stale, State::Closed)).await
+    };
+    if let Err(error) = closed.await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "failed to close claims of what was not made"
+        );
+    }
+}
+
+/// The owner's claims of what does not exist, and of what somebody else turned out to have made.
+fn stale_claims(catalogue: &Catalogue, owner: &Owner, error: &Error) -> Vec<Intent> {
+    let is_foreign =
+        |entity: &Entity| matches!(error, Error::Conflict(conflict) if conflict.entity == *entity);
+    let is_stale = |intent: &&Intent| {
+        intent.owner == *owner && (!catalogue.holds(&intent.entity) || is_foreign(&intent.entity))
+    };
+    catalogue.open_intents().iter().filter(is_stale).cloned().collect()
 }
 
 /// Claims names and reads back who is first. Claims that are not first are closed at once.
@@ -153,7 +183,7 @@ fn refused(action: &Action, source: clickhouse::Error) -> Error {
     };
     match (source.code(), entity) {
         (Some(DATABASE_ALREADY_EXISTS | ACCESS_ENTITY_ALREADY_EXISTS), Some(entity)) => {
-            Error::Appeared(entity)
+            OwnershipConflict { entity, owner: None }.into()
         }
         (Some(ACCESS_STORAGE_READONLY), _) => Error::FixedByServer { action: action.to_string() },
         _ => Error::Statement { action: action.to_string(), source },

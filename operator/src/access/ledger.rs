@@ -13,10 +13,13 @@
 //! 2. It is inserted, then read back; who is not first closes its claim again and reports the owner.
 //! 3. Only then comes a plain CREATE. Crashed before it: the claim is found open, the entity missing, CREATE is sent.
 //!    Crashed after it: the claim is found open and first, so the entity is this stack's.
-//! 4. A drop comes before the `closed` row. Crashed between: the claim is open, the entity missing, `closed` is written.
+//! 4. A refused statement ends the pass, so the claims of what does not exist yet are closed; the next pass makes them anew.
+//!    "Exists already" means that somebody else was faster: that claim is closed too, and the name is reported as foreign.
+//! 5. A drop comes before the `closed` row. Crashed between: the claim is open, the entity missing, `closed` is written.
 //!
-//! What remains: somebody who makes a user of the very same name by hand between the look at the catalogue and the CREATE
-//! (milliseconds) loses it to the stack. The table is not replicated yet; with several endpoints the first one holds it.
+//! What remains: a name that somebody makes by hand while a claim of it is open and its CREATE was not answered, which is
+//! between a crash or an outage and the next pass that reaches ClickHouse, is taken for the stack's. The table is not
+//! replicated yet; with several endpoints the first one holds it.
 
 use serde::Deserialize;
 

@@ -247,7 +247,65 @@ async fn a_foreign_user_is_named_and_not_touched() {
     let again =
         Action::CreateUser(desired.users.iter().find(|desired| desired.name == user).unwrap().clone());
     let error = apply(&connection, &desired.owner, &again).await.unwrap_err();
-    assert_eq!(error, Error::Appeared(Entity::user(&user)));
+    assert_eq!(error, OwnershipConflict { entity: Entity::user(&user), owner: None }.into());
+}
+
+/// Makes a user as a person would.
+async fn make_by_hand(connection: &Connection, user: &str) {
+    let hash = "1".repeat(64);
+    let create = format!("CREATE USER {} IDENTIFIED WITH sha256_hash BY '{hash}' HOST ANY", identifier(user));
+    connection.execute(&create).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_user_that_is_made_by_hand_after_the_claim_is_foreign() {
+    let (connection, stack) = (administrator(), stack("faster"));
+    let desired = stack.desired(&stack.logins());
+    let user = stack.names.ingest_user(1);
+    let Plan { actions, .. } = plan(&desired, &fetch_catalogue(&connection).await.unwrap());
+    let creates = |action: &&Action| action.to_string() == format!("create user {user}");
+    let (before, create) =
+        (actions.split(|action| creates(&action)).next().unwrap(), actions.iter().find(creates));
+    for action in before {
+        apply(&connection, &desired.owner, action).await.unwrap();
+    }
+    make_by_hand(&connection, &user).await;
+    let conflict = OwnershipConflict { entity: Entity::user(&user), owner: None };
+    let error = apply(&connection, &desired.owner, create.unwrap()).await.unwrap_err();
+    assert_eq!(error, conflict.clone().into());
+    let catalogue = fetch_catalogue(&connection).await.unwrap();
+    assert_eq!(plan(&desired, &catalogue).conflicts, [conflict]);
+    assert!(deletion(&desired.owner, &catalogue).iter().all(|action| !action.to_string().contains(&user)));
+}
+
+#[tokio::test]
+async fn a_user_that_is_made_by_hand_after_a_refused_create_is_foreign() {
+    let (everything, stack) = (administrator(), stack("refused"));
+    let name = format!("{}_administrator", stack.names.prefix);
+    let hash = PasswordHash::of(&password_of(&name)).hex();
+    let administrator = identifier(&name);
+    for statement in [
+        format!("CREATE USER {administrator} IDENTIFIED WITH sha256_hash BY '{hash}' HOST ANY"),
+        format!("GRANT ALL ON *.* TO {administrator} WITH GRANT OPTION"),
+        format!("REVOKE CREATE USER ON *.* FROM {administrator}"),
+    ] {
+        everything.execute(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    let connection = login(&everything, &name);
+    let desired = stack.desired(&stack.logins());
+    let Plan { actions, .. } = plan(&desired, &fetch_catalogue(&connection).await.unwrap());
+    let mut refusal = None;
+    for action in &actions {
+        refusal = apply(&connection, &desired.owner, action).await.err();
+        if refusal.is_some() {
+            break;
+        }
+    }
+    assert_eq!(refusal.map(|error| error.reason()), Some(Reason::ClickhousePermissionDenied));
+    let user = stack.names.ingest_user(1);
+    make_by_hand(&everything, &user).await;
+    let conflicts = plan(&desired, &fetch_catalogue(&everything).await.unwrap()).conflicts;
+    assert_eq!(conflicts, [OwnershipConflict { entity: Entity::user(&user), owner: None }]);
 }
 
 #[tokio::test]
