@@ -1,6 +1,7 @@
 //! The admin port: `/livez`, `/readyz` and `/metrics`.
 //!
-//! Ready means that the CRDs are served and the watches have been read; it does not mean leading.
+//! Ready means that the API server serves our kind and this process could lead; it means neither leading nor that the
+//! watches have been read.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

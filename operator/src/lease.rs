@@ -110,8 +110,10 @@ impl Candidate {
         let mut renewed = Instant::now();
         loop {
             tokio::time::sleep(PERIOD).await;
+            // The record may be as old as the attempt when the answer comes, and others count from the record.
+            let started = Instant::now();
             match self.attempt(&mut observation).await {
-                Ok(true) => renewed = Instant::now(),
+                Ok(true) => renewed = started,
                 Ok(false) => return Lost,
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "failed to renew the lease");
