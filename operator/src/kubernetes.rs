@@ -15,6 +15,8 @@ use serde::de::DeserializeOwned;
 pub(crate) const FIELD_MANAGER: &str = "weir-operator";
 /// Time that one call to the API server may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// Most invalid fields that a refusal names.
+const MAX_FIELDS: usize = 8;
 
 /// A call to the API server that failed.
 #[derive(Debug, thiserror::Error)]
@@ -56,17 +58,20 @@ impl Error {
         }
     }
 
-    /// The server's words about an object that it refused; they name fields, never contents of Secrets.
+    /// Why the server refused an object: its code and reason, and the fields that are invalid. Their values stay out.
     pub(crate) fn refusal(&self) -> Option<String> {
-        match self {
-            Self::Call { source, .. } => match &**source {
-                kube::Error::Api(status) if matches!(status.code, 400 | 403 | 409 | 422) => {
-                    Some(format!("{}: {}", status.code, status.reason))
-                }
-                _ => None,
-            },
-            Self::Timeout { .. } => None,
+        let Self::Call { source, .. } = self else { return None };
+        let kube::Error::Api(status) = &**source else { return None };
+        if !matches!(status.code, 400 | 403 | 409 | 422) {
+            return None;
         }
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        let mut fields: Vec<_> =
+            causes.map(|cause| cause.field.as_str()).filter(|field| !field.is_empty()).collect();
+        fields.dedup();
+        fields.truncate(MAX_FIELDS);
+        let refusal = format!("{}: {}", status.code, status.reason);
+        Some(if fields.is_empty() { refusal } else { format!("{refusal}: {}", fields.join(", ")) })
     }
 }
 
@@ -223,5 +228,37 @@ async fn delete_with<K: Namespaced>(
         Ok(_) => Ok(()),
         Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    /// The answer to a Deployment with these invalid fields.
+    pub(crate) fn invalid(fields: &[&str]) -> Error {
+        let cause =
+            |field: &&str| serde_json::json!({ "message": "Invalid value: \"hunter2\"", "field": field });
+        let causes: Vec<_> = fields.iter().map(cause).collect();
+        let details = serde_json::from_value(serde_json::json!({ "causes": causes })).unwrap();
+        let status = Status::failure("hunter2 is invalid", "Invalid").with_code(422).with_details(details);
+        Error::Call {
+            act: "apply",
+            kind: "Deployment".into(),
+            name: "store-ingest".into(),
+            source: Box::new(kube::Error::Api(Box::new(status))),
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_invalid_fields_and_no_value() {
+        let fields = ["spec.template.spec.priorityClassName", "spec.template.spec.tolerations[0].key"];
+        assert_eq!(
+            invalid(&fields).refusal().unwrap(),
+            "422: Invalid: spec.template.spec.priorityClassName, spec.template.spec.tolerations[0].key"
+        );
+        assert_eq!(invalid(&[]).refusal().unwrap(), "422: Invalid");
     }
 }

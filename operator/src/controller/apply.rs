@@ -9,6 +9,7 @@ use serde_json::json;
 use weir_crds::{AnalyticsStack, ConditionType, FINALIZER, Reason, SchemaStatus};
 
 use super::Context;
+use super::child::Child;
 use super::memory::Memory;
 use super::observe::fault;
 use super::plan::{Action, Hold, Plan, Proof, Step};
@@ -243,15 +244,28 @@ fn hold(stage: ConditionType, action: &Action, failure: Failure) -> Hold {
         }
         Failure::Kubernetes(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, %action, "a step failed");
-            let hint = match error.refusal() {
-                Some(refusal) => {
-                    format!("the API server refused to {action} ({refusal}); see the operator's log")
-                }
-                None => format!("the API server did not {action}; it is tried again"),
+            let Some(refusal) = error.refusal() else {
+                return built(
+                    Reason::ApplyFailed,
+                    format!("the API server did not {action}; it is tried again"),
+                );
             };
-            built(Reason::ApplyFailed, hint)
+            let refused = format!("the API server refused to {action} ({refusal})");
+            if error.code() == Some(422) && passes_fields_through(action) {
+                return built(
+                    Reason::InvalidSpec,
+                    format!("{refused}; mend the fields of the stack's spec that these are made from"),
+                );
+            }
+            built(Reason::ApplyFailed, format!("{refused}; see the operator's log"))
         }
     }
+}
+
+/// Whether an action sends fields that the spec holds unchecked, so that a refusal lasts until somebody edits it. A Secret
+/// has none.
+const fn passes_fields_through(action: &Action) -> bool {
+    matches!(action, Action::Apply(child) if !matches!(child, Child::Secret(_)))
 }
 
 /// Kind and name of what an action changes; the action itself is for the hint.
@@ -300,5 +314,17 @@ mod tests {
         let hold = hold(ConditionType::AccessReady, &action, Failure::Access(Box::new(failed)));
         assert_eq!(hold.object, "ClickHouse/user u");
         assert_eq!(hold.hint, format!("{advice}; the step was: {action}"));
+    }
+
+    #[test]
+    fn invalid_fields_stall_the_stack_and_are_named_unless_it_is_a_secret() {
+        let refused = |child| {
+            let error = kubernetes::tests::invalid(&["spec.template.spec.priorityClassName"]);
+            hold(ConditionType::WorkloadReady, &Action::Apply(child), error.into())
+        };
+        let invalid = refused(Child::Deployment(Box::default()));
+        assert!(invalid.reason.is_permanent());
+        assert!(invalid.hint.contains("(422: Invalid: spec.template.spec.priorityClassName)"));
+        assert_eq!(refused(Child::Secret(Box::default())).reason, Reason::ApplyFailed);
     }
 }
