@@ -75,7 +75,7 @@ pub(crate) fn desired<H: Highest>(inputs: &Inputs<'_, H>) -> Desired {
     let mut surroundings = vec![
         Child::ServiceAccount(Box::new(ingest::service_account(stack))),
         Child::Service(Box::new(ingest::service(stack))),
-        Child::NetworkPolicy(Box::new(network::network_policy(stack))),
+        Child::NetworkPolicy(Box::new(network::network_policy(stack, &[]))),
     ];
     surroundings
         .extend(ingest::disruption_budget(stack).map(|budget| Child::PodDisruptionBudget(Box::new(budget))));

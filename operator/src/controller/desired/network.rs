@@ -13,12 +13,13 @@ use crate::controller::stack::Stack;
 ///
 /// The admin port is open to every pod, since a monitoring system can live in any namespace and what the port says is
 /// no secret; it is no part of the Service, so nothing outside the cluster reaches it. ClickHouse is named by its ports,
-/// because a policy knows no host names.
-pub(crate) fn network_policy(stack: &Stack) -> NetworkPolicy {
+/// because a policy knows no host names. `still_used` are ports that pods made for other endpoints need until they end.
+pub(crate) fn network_policy(stack: &Stack, still_used: &[u16]) -> NetworkPolicy {
     let ingress =
         NetworkPolicyIngressRule { ports: Some(vec![port("TCP", 8080), port("TCP", 9090)]), from: None };
     let dns = NetworkPolicyEgressRule { ports: Some(vec![port("UDP", 53), port("TCP", 53)]), to: None };
     let mut ports: Vec<u16> = stack.clickhouse.endpoints.iter().map(|endpoint| endpoint.port).collect();
+    ports.extend(still_used);
     ports.sort_unstable();
     ports.dedup();
     let clickhouse = NetworkPolicyEgressRule {

@@ -263,6 +263,49 @@ fn another_clickhouse_is_migrated_before_the_pods_use_it() {
 }
 
 #[test]
+fn the_policy_is_widened_before_the_pods_move_and_narrowed_behind_them() {
+    let ports = |plan: &Plan| {
+        let policy = plan.steps.iter().find_map(|step| match step {
+            Step::Do(_, Action::Apply(Child::NetworkPolicy(policy))) => serde_json::to_value(policy).ok(),
+            Step::Do(..) | Step::Hold(_) => None,
+        });
+        policy.map(|policy| policy["spec"]["egress"][1]["ports"].to_string())
+    };
+    let both = r#"[{"port":9,"protocol":"TCP"},{"port":8443,"protocol":"TCP"}]"#;
+    let new = r#"[{"port":9,"protocol":"TCP"}]"#;
+    let run = moved().run(&fixture::image());
+    let mut observed = with_database(settled());
+    observed.jobs.insert(desired::migration::name(&moved(), &run), succeeded_job());
+    for login in ["ingest_g1", "reader_grafana_g1"] {
+        observed.proven.insert(format!("weir_retail__store_{login}"));
+    }
+    assert_eq!(ports(&plan_for(&moved(), &observed)).as_deref(), Some(both));
+    let mut template = desired::ingest::deployment(&moved(), &fixture::image());
+    template.metadata.generation = Some(2);
+    let replaced = observed.deployment.take().unwrap();
+    observed.deployment = Some(Deployment { status: replaced.status, ..template });
+    assert_eq!(ports(&plan_for(&moved(), &observed)), None, "old pods still end");
+    observed.deployment.as_mut().unwrap().status.as_mut().unwrap().observed_generation = Some(2);
+    assert_eq!(ports(&plan_for(&moved(), &observed)).as_deref(), Some(new));
+}
+
+#[test]
+fn a_login_is_not_pointed_elsewhere_without_proof() {
+    let mut observed = settled();
+    observed.deployment = None;
+    let credentials = crate::controller::credential::credentials(
+        &fixture::checked(),
+        &observed.secrets,
+        &Generations { stack: &fixture::checked(), observed: &observed },
+    );
+    let published = secret::published(&fixture::checked(), &credentials[1]).unwrap();
+    observed.secrets.insert("store-user-grafana".into(), published);
+    let plan = plan_for(&moved(), &observed);
+    assert!(!plan.summary().contains(&"apply Secret/store-user-grafana".to_owned()));
+    assert!(position(&plan, "Waiting") > 0);
+}
+
+#[test]
 fn endpoints_that_do_not_answer_change_nothing_and_leave_the_migration_remembered() {
     let observed = settled();
     let plan = plan_for(&moved(), &observed);

@@ -7,7 +7,7 @@ use super::access::{generate, prove};
 use super::{Action, Hold, Proof, Steps, View, image_hold, rollout, written_ahead};
 use crate::controller::child::{Child, ChildKey, ChildKind};
 use crate::controller::credential::{self, State};
-use crate::controller::desired::Migration;
+use crate::controller::desired::{Migration, network};
 use crate::controller::observed::JobState;
 
 /// Forgets the migrations of a database that is gone before an empty one is made in its place: afterwards nothing would
@@ -37,7 +37,11 @@ fn delete_job(name: &str, job: &Job) -> Action {
 /// Applies the Secrets that the pods mount, and what surrounds the pods.
 pub(super) fn config(view: &View<'_>, steps: &mut Steps) {
     for child in view.desired.config.iter().chain(&view.desired.surroundings) {
-        steps.apply(ConditionType::WorkloadReady, child, view.observed);
+        if matches!(child, Child::NetworkPolicy(_)) {
+            widen(view, child, steps);
+        } else {
+            steps.apply(ConditionType::WorkloadReady, child, view.observed);
+        }
     }
     if let Err(fault) = &view.observed.image {
         let hold = image_hold(fault);
@@ -111,13 +115,41 @@ fn failed(view: &View<'_>, job: &str) -> Hold {
     }
 }
 
+/// Applies the policy with the ports that serving pods use besides the new ones. It is narrowed behind the pods.
+fn widen(view: &View<'_>, policy: &Child, steps: &mut Steps) {
+    let (stage, observed) = (ConditionType::WorkloadReady, view.observed);
+    if observed.has_moved(view.stack) {
+        let endpoints = observed.pod_endpoints().unwrap_or_default().split(',');
+        let port = |endpoint: &str| endpoint.rsplit_once(':')?.1.parse().ok();
+        let still_used: Vec<u16> = endpoints.filter_map(port).collect();
+        let policy = network::network_policy(view.stack, &still_used);
+        steps.apply(stage, &Child::NetworkPolicy(Box::new(policy)), observed);
+    } else if observed.deployment.is_none() || !observed.live.contains_key(&policy.key()) {
+        steps.apply(stage, policy, observed);
+    }
+}
+
+/// Applies the policy as it should be, once no pod needs more.
+fn narrow(view: &View<'_>, steps: &mut Steps) {
+    if view.observed.has_moved(view.stack) {
+        return;
+    }
+    let is_policy = |child: &&Child| matches!(child, Child::NetworkPolicy(_));
+    for policy in view.desired.surroundings.iter().filter(is_policy) {
+        if view.observed.live.contains_key(&policy.key()) {
+            steps.apply(ConditionType::WorkloadReady, policy, view.observed);
+        }
+    }
+}
+
 /// Applies the pods and waits until they run and are ready.
 pub(super) fn pods(view: &View<'_>, steps: &mut Steps) {
     let Some(deployment) = &view.desired.deployment else { return };
     steps.apply(ConditionType::WorkloadReady, deployment, view.observed);
     if let Some(hold) = rollout::waits(&deployment.key().name, view.observed.deployment.as_ref()) {
-        steps.hold(hold);
+        return steps.hold(hold);
     }
+    narrow(view, steps);
 }
 
 /// Children that belong to the pods and the migration, for the orphans to be told from.
