@@ -91,7 +91,7 @@ pub(crate) fn plan(view: &View<'_>) -> Plan {
         workload::lost_database,
         access::additions,
         access::credentials,
-        workload::config,
+        workload::surroundings,
         workload::migration,
         workload::pods,
         access::surplus,

@@ -52,7 +52,7 @@ pub(super) fn additions(view: &View<'_>, steps: &mut Steps) {
     }
 }
 
-/// Writes credentials ahead, proves logins, publishes.
+/// Writes credentials ahead, proves logins, writes what the pods mount, publishes.
 pub(super) fn credentials(view: &View<'_>, steps: &mut Steps) {
     let mut missing = None;
     for credential in &view.desired.credentials {
@@ -76,8 +76,17 @@ pub(super) fn credentials(view: &View<'_>, steps: &mut Steps) {
     if let Some(pending) = missing {
         return steps.hold(written_ahead(pending));
     }
-    for credential in &view.desired.credentials {
-        publish(view, credential, steps);
+    let (logins, keys): (Vec<_>, Vec<_>) =
+        view.desired.credentials.iter().partition(|credential| credential.is_login());
+    for login in logins {
+        publish(view, login, steps);
+    }
+    // The pods learn of a key before anybody can use it.
+    for child in &view.desired.config {
+        steps.apply(ConditionType::WorkloadReady, child, view.observed);
+    }
+    for key in keys {
+        publish(view, key, steps);
     }
 }
 

@@ -204,6 +204,14 @@ fn users_are_proven_before_they_are_published_and_marked_after() {
 }
 
 #[test]
+fn the_pods_learn_of_a_key_before_it_is_published() {
+    let plan = plan_of(&with_credentials(reachable(), false));
+    assert!(
+        position(&plan, "apply Secret/store-ingest-keys") < position(&plan, "apply Secret/store-key-web")
+    );
+}
+
+#[test]
 fn no_pod_runs_an_image_before_its_migration_is_done() {
     let mut observed = with_credentials(reachable(), false);
     let generated = plan_of(&observed);

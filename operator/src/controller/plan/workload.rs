@@ -34,9 +34,9 @@ fn delete_job(name: &str, job: &Job) -> Action {
     Action::Delete(ChildKey::new(ChildKind::Job, name), uid)
 }
 
-/// Applies the Secrets that the pods mount, and what surrounds the pods.
-pub(super) fn config(view: &View<'_>, steps: &mut Steps) {
-    for child in view.desired.config.iter().chain(&view.desired.surroundings) {
+/// Applies what surrounds the pods.
+pub(super) fn surroundings(view: &View<'_>, steps: &mut Steps) {
+    for child in &view.desired.surroundings {
         if matches!(child, Child::NetworkPolicy(_)) {
             widen(view, child, steps);
         } else {
