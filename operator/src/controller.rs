@@ -210,7 +210,9 @@ fn build_desired(stack: &stack::Stack, owner: &Owner, observed: &observed::Obser
 /// What ClickHouse said is asked again after a wait for access: it may have changed meanwhile.
 fn forget_stale_answers(holds: &[Hold], memory: &mut Memory) {
     let concerns_access = |hold: &Hold| {
-        hold.blocks && matches!(hold.stage, ConditionType::AccessReady | ConditionType::CredentialsReady)
+        // An endpoint that lags behind need not block.
+        (hold.blocks || hold.object.starts_with("ClickHouse/"))
+            && matches!(hold.stage, ConditionType::AccessReady | ConditionType::CredentialsReady)
     };
     if holds.iter().any(concerns_access) {
         memory.catalogue = None;

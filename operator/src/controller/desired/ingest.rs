@@ -8,8 +8,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use sha2::{Digest as _, Sha256};
 
-use super::metadata::{Component, labels, metadata, selector, selector_labels};
+use super::metadata::{CA_HASH, Component, labels, metadata, selector, selector_labels};
 use super::pod::{
     container_security, default_resources, env, image_pull_secrets, pod_security, probe, secret_folder,
 };
@@ -86,7 +87,9 @@ fn pod_template(stack: &Stack, image: &Image) -> PodTemplateSpec {
     let (volumes, mounts) = folders(stack);
     let mut pod_labels = stack.ingest.pod_metadata.labels.clone();
     pod_labels.extend(labels(stack, Component::Ingest));
-    let annotations = stack.ingest.pod_metadata.annotations.clone();
+    let mut annotations = stack.ingest.pod_metadata.annotations.clone();
+    let ca_hash = stack.clickhouse.ca_pem.as_ref().map(|ca| hex::encode(Sha256::digest(ca)));
+    annotations.extend(ca_hash.map(|hash| (CA_HASH.to_owned(), hash)));
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(pod_labels),

@@ -17,6 +17,9 @@ pub(crate) const GENERATION: &str = "weir.dev/generation";
 /// Annotation with the moment in which a credential was published.
 pub(crate) const PUBLISHED_AT: &str = "weir.dev/published-at";
 
+/// Annotation of the pods with the hash of the CA bundle: they read it when they start, so a new one has to roll them.
+pub(crate) const CA_HASH: &str = "weir.dev/ca-sha256";
+
 /// What a child belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Component {

@@ -118,6 +118,17 @@ fn a_lost_backing_is_restored_with_the_same_value_and_generation() {
 }
 
 #[test]
+fn a_new_ca_bundle_rolls_the_pods() {
+    let template = |stack: &Stack| ingest::deployment(stack, &fixture::image()).spec.unwrap().template;
+    let before = fixture::checked();
+    let mut rotated = before.clone();
+    rotated.clickhouse.ca_pem = Some("another".into());
+    assert_ne!(template(&before).metadata, template(&rotated).metadata);
+    rotated.clickhouse.ca_pem = None;
+    assert!(template(&rotated).metadata.unwrap().annotations.is_none());
+}
+
+#[test]
 fn a_single_pod_has_no_budget_and_a_done_migration_no_job() {
     let mut stack = fixture::checked();
     stack.ingest.replicas = 1;

@@ -4,7 +4,7 @@ use k8s_openapi::jiff::SignedDuration;
 use secrecy::ExposeSecret as _;
 use weir_crds::{ConditionType, Reason};
 
-use super::{Action, Generate, Hold, Proof, Steps, View, written_ahead};
+use super::{Action, Generate, Hold, Proof, Steps, View, is_established, written_ahead};
 use crate::access;
 use crate::controller::child::{Child, ChildKey, ChildKind, is_settled};
 use crate::controller::credential::{Credential, State, Use, text};
@@ -14,6 +14,9 @@ use crate::controller::stack::Stack;
 
 /// Time for which an older generation stays after a newer one was published, so that every mount has turned over.
 const RETIREMENT: SignedDuration = SignedDuration::from_mins(10);
+
+/// Time after which an endpoint that lags behind is asked again.
+const LAG_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 
 /// Adds what is missing in ClickHouse.
 pub(super) fn additions(view: &View<'_>, steps: &mut Steps) {
@@ -40,14 +43,15 @@ pub(super) fn additions(view: &View<'_>, steps: &mut Steps) {
             || "this endpoint does not show all users, roles and grants yet; access entities must be replicated".into(),
             |error| error.hint(),
         );
-        let stage = ConditionType::AccessReady;
+        let until = view.observed.now.checked_add(LAG_INTERVAL).ok();
         steps.hold(Hold {
-            stage,
+            stage: ConditionType::AccessReady,
             object: format!("ClickHouse/{endpoint}"),
             reason,
             hint,
-            blocks: true,
-            until: None,
+            // What was proven on every endpoint before is kept while one is away.
+            blocks: !is_established(view),
+            until,
         });
     }
 }
@@ -109,7 +113,10 @@ fn publish(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
     let observed = view.observed;
     let settled = is_settled(&child.hash(), observed.live.get(&key), observed.applied.get(&key));
     if credential.is_login() && observed.catalogue.is_ok() {
-        prove(view, credential, settled, steps);
+        // A proof asks every endpoint, so it waits while one is away.
+        if !is_lagging(view) || !is_established(view) {
+            prove(view, credential, settled, steps);
+        }
     } else if credential.is_login() && leads_elsewhere(view, &child) {
         return steps.hold(unproven(credential));
     }
@@ -117,6 +124,14 @@ fn publish(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
     if value.published_at.is_none() {
         steps.act(stage, Action::MarkPublished(credential.pending.clone()));
     }
+}
+
+/// Whether an endpoint lacks some of the access, or could not be read.
+fn is_lagging(view: &View<'_>) -> bool {
+    view.observed
+        .catalogue
+        .as_ref()
+        .is_ok_and(|catalogue| !catalogue.lagging(&view.desired.access).is_empty())
 }
 
 /// Whether the live Secret names another server than the one that would be published.
@@ -160,6 +175,10 @@ pub(super) fn prove(view: &View<'_>, credential: &Credential, settled: bool, ste
 /// Takes what nothing needs any more, once the pods are proven.
 pub(super) fn surplus(view: &View<'_>, steps: &mut Steps) {
     let Ok(catalogue) = &view.observed.catalogue else { return };
+    // Where a newer login may be missing, an older one may be in use.
+    if is_lagging(view) {
+        return;
+    }
     for action in access::surplus(&view.desired.access, catalogue) {
         steps.act(ConditionType::AccessReady, Action::Access(action));
     }

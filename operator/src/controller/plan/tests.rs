@@ -322,6 +322,32 @@ fn endpoints_that_do_not_answer_change_nothing_and_leave_the_migration_remembere
 }
 
 #[test]
+fn an_endpoint_that_lags_stops_no_repair_of_what_was_published() {
+    let mut observed = settled();
+    let mut catalogue = crate::access::Catalogue::default();
+    catalogue.databases.insert("weir_retail__store".into());
+    catalogue.others.push(("https://second:8443".into(), Ok(crate::access::Catalogue::default())));
+    observed.live.remove(&ChildKey::new(ChildKind::Service, "store-ingest"));
+    observed.catalogue = Ok(Arc::new(catalogue));
+    let stack = fixture::checked();
+    let generations = Generations { stack: &stack, observed: &observed };
+    let desired = desired::desired(&Inputs {
+        stack: &stack,
+        owner: &fixture::owner(),
+        secrets: &observed.secrets,
+        highest: &generations,
+        migrated: true,
+        retiring: &[],
+    });
+    let view = View { stack: &stack, desired: &desired, observed: &observed };
+    let mut steps = Steps::default();
+    access::credentials(&view, &mut steps);
+    workload::surroundings(&view, &mut steps);
+    access::surplus(&view, &mut steps);
+    assert_eq!(Plan { steps: steps.steps }.summary(), ["apply Service/store-ingest"]);
+}
+
+#[test]
 fn a_settled_stack_has_nothing_to_do() {
     assert!(plan_of(&settled()).summary().is_empty());
 }
