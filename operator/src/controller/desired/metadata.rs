@@ -20,6 +20,9 @@ pub(crate) const PUBLISHED_AT: &str = "weir.dev/published-at";
 /// Annotation of the pods with the hash of the CA bundle: they read it when they start, so a new one has to roll them.
 pub(crate) const CA_HASH: &str = "weir.dev/ca-sha256";
 
+/// Annotation of a migration Job with the hash of its spec, which cannot be edited.
+pub(crate) const SPEC_HASH: &str = "weir.dev/spec-sha256";
+
 /// What a child belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Component {

@@ -6,8 +6,9 @@ use k8s_openapi::api::batch::v1::{
 };
 use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec, Volume, VolumeMount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use sha2::{Digest as _, Sha256};
 
-use super::metadata::{Component, labels, metadata};
+use super::metadata::{Component, SPEC_HASH, annotated, labels, metadata};
 use super::pod::{
     container_security, default_resources, env, image_pull_secrets, pod_security, secret_folder,
 };
@@ -26,23 +27,22 @@ pub(crate) fn name(stack: &Stack, run: &str) -> String {
 /// Builds the Job. Temporary failures are retried by the Job; permanent ones end it at once.
 pub(crate) fn job(stack: &Stack, image: &Image) -> Job {
     let run = stack.run(image);
-    Job {
-        metadata: metadata(stack, name(stack, &run), Component::Migration),
-        spec: Some(JobSpec {
-            backoff_limit: Some(6),
-            active_deadline_seconds: Some(DEADLINE_SECONDS),
-            pod_failure_policy: Some(failure_policy()),
-            template: PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: Some(labels(stack, Component::Migration)),
-                    ..ObjectMeta::default()
-                }),
-                spec: Some(pod(stack, image, &run)),
-            },
-            ..JobSpec::default()
-        }),
-        ..Job::default()
-    }
+    let spec = JobSpec {
+        backoff_limit: Some(6),
+        active_deadline_seconds: Some(DEADLINE_SECONDS),
+        pod_failure_policy: Some(failure_policy()),
+        template: PodTemplateSpec {
+            metadata: Some(ObjectMeta {
+                labels: Some(labels(stack, Component::Migration)),
+                ..ObjectMeta::default()
+            }),
+            spec: Some(pod(stack, image, &run)),
+        },
+        ..JobSpec::default()
+    };
+    let hash = hex::encode(Sha256::digest(serde_json::to_vec(&spec).unwrap_or_default()));
+    let metadata = metadata(stack, name(stack, &run), Component::Migration);
+    Job { metadata: annotated(metadata, SPEC_HASH, hash), spec: Some(spec), ..Job::default() }
 }
 
 fn failure_policy() -> PodFailurePolicy {

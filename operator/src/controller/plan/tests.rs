@@ -249,6 +249,34 @@ fn a_failed_migration_names_its_last_words_and_leaves_the_pods() {
 }
 
 #[test]
+fn a_migration_is_replaced_when_its_retries_ran_out_or_its_spec_was_mended_before_it_ran() {
+    let stack = fixture::checked();
+    let planned = |change: &dyn Fn(&mut Job)| {
+        let mut job = desired::migration::job(&stack, &fixture::image());
+        job.status = Some(JobStatus::default());
+        change(&mut job);
+        let mut observed = with_credentials(with_database(nothing()), true);
+        observed.jobs.insert(run_name(), job);
+        let deletion = format!("delete Job/{}", run_name());
+        plan_of(&observed).summary().contains(&deletion)
+    };
+    let fail = |job: &mut Job, reason: &str| {
+        let mut failed = succeeded_job().status.unwrap();
+        let condition = &mut failed.conditions.as_mut().unwrap()[0];
+        (condition.type_, condition.reason) = ("Failed".into(), Some(reason.into()));
+        job.status = Some(failed);
+    };
+    assert!(planned(&|job| fail(job, "BackoffLimitExceeded")));
+    assert!(!planned(&|job| fail(job, "PodFailurePolicy")));
+    assert!(!planned(&|_| {}), "it waits for its pod");
+    assert!(planned(&|job| job.metadata.annotations = None), "it was made from another spec");
+    assert!(!planned(&|job| {
+        job.metadata.annotations = None;
+        job.status.as_mut().unwrap().ready = Some(1);
+    }));
+}
+
+#[test]
 fn a_lost_database_is_made_only_after_its_migrations_are_forgotten() {
     let mut observed = Observed { catalogue: Ok(Arc::default()), ..settled() };
     let forgets = plan_of(&observed);

@@ -7,6 +7,7 @@ use super::access::{generate, prove};
 use super::{Action, Hold, Proof, Steps, View, image_hold, rollout, written_ahead};
 use crate::controller::child::{Child, ChildKey, ChildKind};
 use crate::controller::credential::{self, State};
+use crate::controller::desired::metadata::SPEC_HASH;
 use crate::controller::desired::{Migration, network};
 use crate::controller::observed::JobState;
 
@@ -67,11 +68,32 @@ pub(super) fn migration(view: &View<'_>, steps: &mut Steps) {
         return;
     };
     let key = migration.job.key();
+    if let Some(job) = view.observed.jobs.get(&key.name).filter(|job| is_replaced(job, &migration.job)) {
+        steps.act(ConditionType::SchemaReady, delete_job(&key.name, job));
+        return steps.hold(running(&key.name));
+    }
     match view.observed.job_state(&key.name) {
         JobState::Absent => start(view, migration, steps),
         JobState::Failed => steps.hold(failed(view, &key.name)),
         // There is no migration left to plan once its Job has succeeded.
         JobState::Running | JobState::Succeeded => steps.hold(running(&key.name)),
+    }
+}
+
+/// Whether a Job has to make room for a new one: it used up its retries on temporary failures (a permanent one ends it
+/// at once), or it was made from another spec and no pod of it runs.
+fn is_replaced(live: &Job, wanted: &Child) -> bool {
+    let Child::Job(wanted) = wanted else { return false };
+    let hash = |job: &Job| job.metadata.annotations.as_ref()?.get(SPEC_HASH).cloned();
+    let status = live.status.clone().unwrap_or_default();
+    let mut conditions = status.conditions.into_iter().flatten();
+    let failed = conditions.find(|condition| condition.type_ == "Failed" && condition.status == "True");
+    match failed.map(|condition| condition.reason.unwrap_or_default()) {
+        Some(reason) => reason == "BackoffLimitExceeded",
+        None => {
+            let is_idle = status.ready.unwrap_or(0) == 0 && status.succeeded.unwrap_or(0) == 0;
+            is_idle && hash(live) != hash(wanted)
+        }
     }
 }
 
