@@ -171,7 +171,7 @@ mod tests {
         plan(&deletion, &observed(catalogue, seconds))
     }
 
-    fn with_a_role() -> Result<Arc<Catalogue>, Fault> {
+    fn with_a_role() -> Arc<Catalogue> {
         let intent = Intent {
             entity: Entity::role("weir_retail__store_ingest"),
             class: access::Class::Ingest,
@@ -182,11 +182,11 @@ mod tests {
         let mut catalogue = Catalogue::default();
         catalogue.roles.insert(intent.entity.name.clone());
         catalogue.intents = Some(vec![intent]);
-        Ok(Arc::new(catalogue))
+        Arc::new(catalogue)
     }
 
-    fn unreachable() -> Result<Arc<Catalogue>, Fault> {
-        Err(Fault::dependency("ClickHouse", Reason::ClickhouseUnreachable, "it does not answer"))
+    fn unreachable() -> Fault {
+        Fault::dependency("ClickHouse", Reason::ClickhouseUnreachable, "it does not answer")
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
             (300, TIMEOUT_SECONDS, true),
             (0, 0, true),
         ] {
-            let planned = plan_after(after, timeout, with_a_role());
+            let planned = plan_after(after, timeout, Ok(with_a_role()));
             let steps = [
                 "drop role weir_retail__store_ingest",
                 "give up the claim on role weir_retail__store_ingest",
@@ -218,8 +218,8 @@ mod tests {
 
     #[test]
     fn a_clickhouse_that_does_not_answer_is_given_up_when_the_bound_is_over() {
-        assert!(plan_after(299, TIMEOUT_SECONDS, unreachable()).plan.summary().is_empty());
-        let late = plan_after(300, TIMEOUT_SECONDS, unreachable());
+        assert!(plan_after(299, TIMEOUT_SECONDS, Err(unreachable())).plan.summary().is_empty());
+        let late = plan_after(300, TIMEOUT_SECONDS, Err(unreachable()));
         assert!(late.leaves_behind);
         assert_eq!(late.plan.summary(), ["remove the finalizer"]);
     }
