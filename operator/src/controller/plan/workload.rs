@@ -88,13 +88,11 @@ fn is_replaced(live: &Job, wanted: &Child) -> bool {
     let status = live.status.clone().unwrap_or_default();
     let mut conditions = status.conditions.into_iter().flatten();
     let failed = conditions.find(|condition| condition.type_ == "Failed" && condition.status == "True");
-    match failed.map(|condition| condition.reason.unwrap_or_default()) {
-        Some(reason) => reason == "BackoffLimitExceeded",
-        None => {
-            let is_idle = status.ready.unwrap_or(0) == 0 && status.succeeded.unwrap_or(0) == 0;
-            is_idle && hash(live) != hash(wanted)
-        }
+    if let Some(condition) = failed {
+        return condition.reason.as_deref() == Some("BackoffLimitExceeded");
     }
+    let is_idle = status.ready.unwrap_or(0) == 0 && status.succeeded.unwrap_or(0) == 0;
+    is_idle && hash(live) != hash(wanted)
 }
 
 fn start(view: &View<'_>, migration: &Migration, steps: &mut Steps) {
