@@ -36,12 +36,13 @@ impl Report {
     /// Records a check that ran elsewhere; `Ok` carries what was seen, `Err` what was wrong.
     pub fn record(&mut self, name: &str, outcome: Result<String, String>, took: Duration) -> bool {
         let seconds = took.as_secs_f64();
-        match &outcome {
+        let held = outcome.is_ok();
+        match outcome {
             Ok(seen) if seen.is_empty() => announce(&format!("ok    {name} ({seconds:.1} s)")),
             Ok(seen) => announce(&format!("ok    {name} ({seconds:.1} s): {seen}")),
             Err(error) => announce(&format!("FAIL  {name} ({seconds:.1} s): {error}")),
         }
-        self.count(name, outcome.is_ok())
+        self.count(name, held)
     }
 
     fn count(&mut self, name: &str, held: bool) -> bool {
