@@ -14,6 +14,8 @@ for (let index = 0; index < Number(count); index += 1) {
     event,
     properties: { $current_url: 'https://shop.example.com/checkout', amount: index, currency: 'EUR' },
   });
+  // The SDK keeps 10,000 events at most and drops the oldest beyond that.
+  if (index % 1000 === 999) await client.flush();
 }
 client.identify({ distinctId: 'customer-0', properties: { plan: 'team' } });
 await client.shutdown(30_000);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use k8s_openapi::api::{apps::v1::ReplicaSet, batch::v1::Job};
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{Api, api::ListParams};
 use serde_json::json;
 
@@ -91,19 +91,15 @@ async fn migrated_before_rollout(stack: &Stack, digest: &str) -> anyhow::Result<
     let job = job.context("no migration Job ran the new digest")?;
     let completed =
         job.status.and_then(|status| status.completion_time).context("the migration Job is not complete")?;
-    let sets: Api<ReplicaSet> = Api::namespaced(stack.client.clone(), TEAM);
-    let set = sets.list(&ListParams::default()).await?.items.into_iter().find(|set| {
-        let ours = set
-            .metadata
-            .name
-            .as_ref()
-            .is_some_and(|name| name.starts_with(&format!("{}-ingest-", stack.name)));
-        ours && with_digest(
-            set.spec.as_ref().and_then(|spec| spec.template.as_ref()).and_then(|pod| pod.spec.as_ref()),
-        )
+    // Pods, since a Deployment that goes back to an earlier image takes its old ReplicaSet again.
+    let pods: Api<Pod> = Api::namespaced(stack.client.clone(), TEAM);
+    let ours = ListParams::default().labels(&format!("app.kubernetes.io/instance={}", stack.name));
+    let serving = pods.list(&ours).await?.items.into_iter().filter(|pod| {
+        let is_ingest = pod.metadata.name.as_ref().is_some_and(|name| name.contains("-ingest-"));
+        is_ingest && pod.metadata.deletion_timestamp.is_none() && with_digest(pod.spec.as_ref())
     });
-    let started =
-        set.and_then(|set| set.metadata.creation_timestamp).context("no ReplicaSet has the new digest")?;
+    let started = serving.filter_map(|pod| pod.metadata.creation_timestamp).min();
+    let started = started.context("no pod has the new digest")?;
     ensure!(
         completed.0 <= started.0,
         "the pods were asked for at {started:?}, the migration ended at {completed:?}"
