@@ -6,6 +6,6 @@ mod binary;
 mod build;
 
 pub use self::{
-    binary::{Binaries, build_binaries, built_binaries},
+    binary::{Binaries, build_binaries, build_ingest, built_binaries, built_ingest},
     build::{Built, Image, Pushed, build, build_and_push, push_built},
 };

@@ -6,9 +6,12 @@
 //! - [`clickhouse`] is the development server around the real ClickHouse engine.
 //! - [`image`] builds the container images and pushes them.
 //! - [`target`] installs Weir, [`stage`] is all of it brought up, and [`scenario`] the stories told on it.
+//! - [`standalone`] is the data path alone: ClickHouse and `weir-ingest` processes, without Kubernetes.
+//! - [`bench`] measures the data path, and another one beside it.
 //! - [`verify`] runs every gate and test, and [`report`] counts them.
 
 pub mod audit;
+pub mod bench;
 pub mod clickhouse;
 pub mod cluster;
 pub mod demo;
@@ -22,6 +25,7 @@ pub mod scenario;
 pub mod soak;
 pub mod stack;
 pub mod stage;
+pub mod standalone;
 pub mod target;
 pub mod timeline;
 pub mod tool;

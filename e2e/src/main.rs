@@ -3,12 +3,14 @@
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::Parser;
-use weir_e2e::{clickhouse, cluster, demo, soak, verify};
+use weir_e2e::{bench, clickhouse, cluster, demo, soak, verify};
 
 /// Runs Weir on real parts: the demo, the checks, and the parts alone.
 #[derive(Debug, Parser)]
 #[command(name = "weir-e2e", version)]
 enum Command {
+    /// Measure how fast events are stored, and what it costs.
+    Bench(bench::Args),
     /// Bring a cluster up and leave it running, enter it, or run kubectl in it.
     Cluster(cluster::Args),
     /// Show the main job end to end: from nothing to rows in ClickHouse.
@@ -23,6 +25,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Command::parse_from(arguments()) {
+        Command::Bench(args) => bench::run(&args),
         Command::Cluster(args) => cluster::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::Soak(args) => soak::run(&args),

@@ -94,6 +94,16 @@ impl Server {
         format!("http://{}", self.control)
     }
 
+    /// The URL of the engine itself, without the proxy: no faults and no cost of ours; another one after a restart.
+    pub fn engine_url(&self) -> String {
+        format!("http://{}", self.core.engine_address())
+    }
+
+    /// The engine's process.
+    pub fn engine_pid(&self) -> u32 {
+        self.core.engine_pid()
+    }
+
     /// User and password of the account with every right.
     pub fn admin(&self) -> (&str, &str) {
         (&self.core.options.admin_user, &self.core.options.admin_password)

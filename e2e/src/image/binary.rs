@@ -18,37 +18,48 @@ pub struct Binaries {
     pub operator: PathBuf,
 }
 
+const INGEST: &str = "weir-ingest";
+const OPERATOR: &str = "weir-operator";
+
 /// Builds both binaries for this machine's architecture, optimized and statically linked.
 pub fn build_binaries() -> anyhow::Result<Binaries> {
-    progress("building the release binaries: some minutes, when nothing is built yet");
-    let target = target();
-    // Without an explicit target the flags would reach build scripts and macros, which cannot be static.
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--release", "--locked", "--target", &target]);
-    cargo.args([
-        "--package",
-        "weir-ingest",
-        "--bin",
-        "weir-ingest",
-        "--package",
-        "weir-operator",
-        "--bin",
-        "weir-operator",
-    ]);
-    cargo.current_dir(workspace()?).env("RUSTFLAGS", "-C target-feature=+crt-static");
-    run(&mut cargo, &Hint::new("install Rust (https://rustup.rs)", ""))?;
+    build(&[INGEST, OPERATOR])?;
     built_binaries()
 }
 
 /// Returns the binaries as they were built last.
 pub fn built_binaries() -> anyhow::Result<Binaries> {
-    let folder = target_folder()?.join(target()).join("release");
-    let find = |name: &str| {
-        let path = folder.join(name);
-        anyhow::ensure!(path.exists(), "{} is missing: build the binaries first", path.display());
-        Ok(path)
-    };
-    Ok(Binaries { ingest: find("weir-ingest")?, operator: find("weir-operator")? })
+    Ok(Binaries { ingest: find(INGEST)?, operator: find(OPERATOR)? })
+}
+
+/// Builds `weir-ingest` alone, as the image holds it.
+pub fn build_ingest() -> anyhow::Result<PathBuf> {
+    build(&[INGEST])?;
+    built_ingest()
+}
+
+/// Returns `weir-ingest` as it was built last.
+pub fn built_ingest() -> anyhow::Result<PathBuf> {
+    find(INGEST)
+}
+
+fn build(names: &[&str]) -> anyhow::Result<()> {
+    progress("building the release binaries: some minutes, when nothing is built yet");
+    let target = target();
+    // Without an explicit target the flags would reach build scripts and macros, which cannot be static.
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--locked", "--target", &target]);
+    for name in names {
+        cargo.args(["--package", name, "--bin", name]);
+    }
+    cargo.current_dir(workspace()?).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    run(&mut cargo, &Hint::new("install Rust (https://rustup.rs)", "")).map(drop)
+}
+
+fn find(name: &str) -> anyhow::Result<PathBuf> {
+    let path = target_folder()?.join(target()).join("release").join(name);
+    anyhow::ensure!(path.exists(), "{} is missing: build the binaries first", path.display());
+    Ok(path)
 }
 
 fn target() -> String {
