@@ -208,8 +208,11 @@ mod tests {
     #[test]
     fn one_key_may_be_repeated_and_two_are_refused() {
         let event = |key: &'static str| RawEvent { api_key: Some(key.into()), ..RawEvent::default() };
-        let batch =
-            |top: Option<&'static str>, events| RawBatch { api_key: top.map(Into::into), events, excess: 0 };
+        let batch = |top: Option<&'static str>, events| RawBatch {
+            api_key: top.map(Into::into),
+            events,
+            ..RawBatch::default()
+        };
         let same = batch(Some(" k "), vec![event("k"), event(" ")]);
         assert_eq!(credential(&same), Ok(Some("k")));
         assert_eq!(credential(&batch(Some("j"), vec![event("k")])), Err(Refusal::MixedKeys));

@@ -1,10 +1,14 @@
 //! Bytes to [`RawBatch`](crate::event::RawBatch), one module per wire format, and the inflating before it.
 
 pub mod batch;
+mod events;
 pub mod gzip;
+pub mod posthog;
 mod text;
 
+pub(crate) use events::Events;
 pub(crate) use text::Text;
+pub(crate) use text::string;
 
 /// Why a body is no batch. The text is ours and safe to show.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,4 +22,11 @@ pub enum Malformed {
     /// Nothing in it.
     #[error("batch must hold at least one event")]
     Empty,
+}
+
+impl From<serde_json::Error> for Malformed {
+    /// serde_json's text names positions and types, and may quote a wrong value: kept short.
+    fn from(error: serde_json::Error) -> Self {
+        Self::NotABatch(error.to_string().chars().take(200).collect())
+    }
 }

@@ -78,11 +78,11 @@ fn encode_event(block: &mut Vec<u8>, reception: &Reception<'_>, event: &EventRow
     put_text(block, &event.promoted.elements_chain);
     put_time(block, event.timestamp);
     put_time(block, reception.received_at);
-    put_text(block, reception.ip);
+    put_text(block, &event.ip);
     put_text(block, reception.user_agent);
     put_text(block, &event.promoted.current_url);
     put_text(block, &event.promoted.host);
-    put_text(block, event.properties);
+    put_text(block, &event.properties);
 }
 
 fn encode_person(block: &mut Vec<u8>, event: &EventRow<'_>, is_identified: bool) {

@@ -6,11 +6,27 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+/// Which wire a request speaks, and so what costs the request and what costs only one event.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// The seed's: a wrong type or an unreadable time anywhere costs the request.
+    #[default]
+    Seed,
+    /// That of PostHog's SDKs: what is wrong with one event costs that event at most.
+    Posthog,
+}
+
 /// One decoded request body, borrowed from its bytes.
 #[derive(Debug, Default)]
 pub struct RawBatch<'a> {
+    /// Wire that the body was read as.
+    pub dialect: Dialect,
     /// Key of the whole request.
     pub api_key: Option<Cow<'a, str>>,
+    /// When the client sent the request by its own clock, as text; only PostHog's wire has it.
+    pub sent_at: Option<Cow<'a, str>>,
+    /// Whether the client says that it moves old events.
+    pub historical_migration: bool,
     /// Events in the order they were sent, at most as many as the limit.
     pub events: Vec<RawEvent<'a>>,
     /// Events beyond the limit: counted, not kept.
@@ -20,18 +36,28 @@ pub struct RawBatch<'a> {
 /// One event as it was sent. Only the types are known to be right.
 #[derive(Debug, Default)]
 pub struct RawEvent<'a> {
+    /// Why it cannot be stored whatever else it says; only in PostHog's dialect.
+    pub fault: Option<Dropped>,
     /// Id that the client chose.
     pub uuid: Option<Cow<'a, str>>,
     /// Name.
     pub event: Option<Cow<'a, str>>,
     /// Who did it; may also be in the properties.
     pub distinct_id: Option<Cow<'a, str>>,
-    /// When, as text.
+    /// When, as text; a JSON number is the text of its digits.
     pub timestamp: Option<Cow<'a, str>>,
-    /// Key of this event; covers the request.
+    /// How many milliseconds before it was sent it happened.
+    pub offset: Option<i64>,
+    /// Key (token) of this event; covers the request.
     pub api_key: Option<Cow<'a, str>>,
     /// The JSON object, as it was written.
     pub properties: Option<&'a RawValue>,
+    /// `$set` beside the properties.
+    pub set: Option<&'a RawValue>,
+    /// `$set_once` beside the properties.
+    pub set_once: Option<&'a RawValue>,
+    /// `$unset` beside the properties.
+    pub unset: Option<&'a RawValue>,
 }
 
 /// Whom a request writes for.
@@ -46,14 +72,18 @@ pub struct Project {
 pub struct Reception<'a> {
     /// Whom the request writes for.
     pub project: &'a Project,
+    /// Wire of the request.
+    pub dialect: Dialect,
+    /// The key that was given, so that it is not stored; empty when there was none.
+    pub credential: &'a str,
     /// When the request was read, in microseconds since 1970.
     pub received_at: i64,
+    /// When the client sent it by its own clock, in microseconds since 1970, when it said so credibly.
+    pub sent_at: Option<i64>,
     /// Address of the client; empty when unknown.
     pub ip: &'a str,
     /// User-Agent header.
     pub user_agent: &'a str,
-    /// The body, from which ids of events without one are derived.
-    pub body: &'a [u8],
     /// Different for every request: makes ids of events that nothing else tells apart.
     pub nonce: [u8; 16],
 }
@@ -69,12 +99,17 @@ pub struct EventRow<'a> {
     pub distinct_id: Cow<'a, str>,
     /// Person of this distinct id alone.
     pub person_id: Uuid,
-    /// When, in microseconds since 1970, clamped.
+    /// When, in microseconds since 1970, corrected and clamped.
     pub timestamp: i64,
+    /// Day since 1970 of the time as the client sent it, uncorrected, so that each repetition of an event has the same;
+    /// else of the time in its version 7 id; else of its arrival.
+    pub client_day: u16,
+    /// Address of whom the event is about; empty when unknown.
+    pub ip: Cow<'a, str>,
     /// Columns that are copied out of the properties.
     pub promoted: Promoted<'a>,
-    /// The JSON object, as it was written.
-    pub properties: &'a str,
+    /// The JSON object, as it was written but for the key.
+    pub properties: Cow<'a, str>,
 }
 
 /// Columns that are copied out of the properties; empty when absent.
@@ -139,6 +174,12 @@ pub enum Dropped {
     NoName,
     /// No distinct id in any of its places.
     NoDistinctId,
+    /// No JSON object.
+    NotAnObject,
+    /// The properties are no JSON object.
+    BadProperties,
+    /// The id is none.
+    BadUuid,
 }
 
 impl Dropped {
@@ -147,6 +188,9 @@ impl Dropped {
         match self {
             Self::NoName => "no_name",
             Self::NoDistinctId => "no_distinct_id",
+            Self::NotAnObject => "not_an_object",
+            Self::BadProperties => "bad_properties",
+            Self::BadUuid => "bad_uuid",
         }
     }
 }

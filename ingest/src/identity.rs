@@ -17,6 +17,7 @@ use sha1::Sha1;
 use uuid::Uuid;
 
 use crate::decode::Text;
+use crate::event::Dialect;
 use crate::event::Fact;
 use crate::event::LinkKind;
 
@@ -28,23 +29,31 @@ pub fn person_id(distinct_id: &str) -> Uuid {
     uuid::Builder::from_sha1_bytes(bytes).into_uuid()
 }
 
-/// What the properties of an event say about persons.
+/// What an event says about persons.
 #[derive(Debug, Default)]
 pub(crate) struct Claims<'a> {
+    pub(crate) dialect: Dialect,
+    /// `$set`, `$set_once` and `$unset` of the properties.
     pub(crate) set: Option<&'a RawValue>,
     pub(crate) set_once: Option<&'a RawValue>,
+    pub(crate) unset: Option<&'a RawValue>,
+    /// The same beside the properties; each key of these beats that of the properties.
+    pub(crate) top_set: Option<&'a RawValue>,
+    pub(crate) top_set_once: Option<&'a RawValue>,
+    pub(crate) top_unset: Option<&'a RawValue>,
+    /// `$process_person_profile`, as written.
+    pub(crate) process_person_profile: Option<&'a RawValue>,
     pub(crate) anonymous_id: Option<Cow<'a, str>>,
     pub(crate) alias: Option<Cow<'a, str>>,
-}
-
-/// Whether an event of this name says anything about persons.
-pub(crate) fn speaks_of_persons(event: &str) -> bool {
-    matches!(event, "$identify" | "$set" | "$create_alias")
 }
 
 /// The facts of one event. `$set` and `$set_once` on other events stay in their JSON, as in the seed.
 pub(crate) fn facts<'a>(event: &str, distinct_id: &str, claims: Claims<'a>) -> Vec<Fact<'a>> {
     let mut facts = Vec::new();
+    let is_personless = claims.process_person_profile.is_some_and(|value| value.get() == "false");
+    if claims.dialect == Dialect::Posthog && is_personless {
+        return facts;
+    }
     let (link, kind) = match event {
         "$identify" => (claims.anonymous_id, LinkKind::Identify),
         "$create_alias" => (claims.alias, LinkKind::Alias),
@@ -153,6 +162,7 @@ mod tests {
             set_once: Some(raw(r#"{"first":null}"#)),
             anonymous_id: Some("anon-1".into()),
             alias: Some("ignored".into()),
+            ..Claims::default()
         };
         let expected = vec![
             Fact::Link { linked_id: "anon-1".into(), kind: LinkKind::Identify },

@@ -10,9 +10,9 @@ use crate::budget::Reservation;
 use crate::decode::batch::decode;
 use crate::decode::gzip;
 use crate::encode::encode;
-use crate::event::Project;
 use crate::event::RawBatch;
 use crate::event::Reception;
+use crate::normalize;
 use crate::normalize::Normalized;
 use crate::normalize::Normalizer;
 use crate::state::AppState;
@@ -65,7 +65,17 @@ pub(super) fn prepare(mut work: Work) -> Result<Prepared, Rejection> {
     if batch.excess > 0 {
         return Err(Rejection::TooManyEvents);
     }
-    let (rows, dropped) = encode_batch(&work, &batch, &project, &mut work.state.budget().open())?;
+    let reception = Reception {
+        project: &project,
+        dialect: batch.dialect,
+        credential: credential.unwrap_or_default(),
+        received_at: work.received_at,
+        sent_at: batch.sent_at.as_deref().and_then(normalize::sent_at),
+        ip: &work.ip,
+        user_agent: &work.user_agent,
+        nonce: work.nonce,
+    };
+    let (rows, dropped) = encode_batch(&work.state, &batch, &reception)?;
     drop(batch);
     let Work { body, mut reservation, .. } = work;
     drop(body);
@@ -76,27 +86,19 @@ pub(super) fn prepare(mut work: Work) -> Result<Prepared, Rejection> {
 
 /// Encodes the events that are to be stored and counts the others.
 fn encode_batch(
-    work: &Work,
+    state: &AppState,
     batch: &RawBatch<'_>,
-    project: &Project,
-    reservation: &mut Reservation,
+    reception: &Reception<'_>,
 ) -> Result<(Rows, usize), Rejection> {
-    let reception = Reception {
-        project,
-        received_at: work.received_at,
-        ip: &work.ip,
-        user_agent: &work.user_agent,
-        body: &work.body,
-        nonce: work.nonce,
-    };
-    let mut normalizer = Normalizer::new(&reception);
+    let mut reservation = state.budget().open();
+    let normalizer = Normalizer::new(reception);
     let mut rows = Rows::default();
     let mut dropped = 0;
     for (index, event) in batch.events.iter().enumerate() {
         match normalizer.normalize(index, event)? {
-            Normalized::Row(row, facts) => encode(&mut rows, &reception, &row, &facts),
+            Normalized::Row(row, facts) => encode(&mut rows, reception, &row, &facts),
             Normalized::Dropped(reason) => {
-                work.state.metrics().count_events(reason.label(), 1);
+                state.metrics().count_events(reason.label(), 1);
                 dropped += 1;
             }
         }

@@ -3,21 +3,20 @@
 //! A wrong type of a known field anywhere is an error of the whole request; unknown fields are skipped; of repeated
 //! fields the last wins. Properties stay as text, so numbers keep every digit.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::Deserialize;
-use serde::de::DeserializeSeed;
 use serde::de::Deserializer;
 use serde::de::Error;
 use serde::de::IgnoredAny;
 use serde::de::MapAccess;
-use serde::de::SeqAccess;
 use serde::de::Visitor;
 use serde_json::value::RawValue;
 
+use super::Events;
 use super::Malformed;
 use super::Text;
+use super::string;
 use crate::event::RawBatch;
 use crate::event::RawEvent;
 
@@ -26,15 +25,9 @@ pub fn decode(body: &[u8], max_events: usize) -> Result<RawBatch<'_>, Malformed>
     let text = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut json = serde_json::Deserializer::from_str(text);
-    let batch = Deserializer::deserialize_map(&mut json, BatchVisitor { max_events }).map_err(not_a_batch)?;
-    json.end().map_err(not_a_batch)?;
+    let batch = Deserializer::deserialize_map(&mut json, BatchVisitor { max_events })?;
+    json.end()?;
     if batch.events.is_empty() { Err(Malformed::Empty) } else { Ok(batch) }
-}
-
-/// serde_json's text names positions and types, and may quote a wrong value: kept short.
-#[expect(clippy::needless_pass_by_value, reason = "called by map_err")]
-fn not_a_batch(error: serde_json::Error) -> Malformed {
-    Malformed::NotABatch(error.to_string().chars().take(200).collect())
 }
 
 struct BatchVisitor {
@@ -55,46 +48,12 @@ impl<'de> Visitor<'de> for BatchVisitor {
             match &*field.0 {
                 "api_key" => api_key = Some(map.next_value::<Text<'de>>()?.0),
                 "historical_migration" => drop(map.next_value::<bool>()?),
-                "batch" => batch = Some(map.next_value_seed(EventsSeed { max_events: self.max_events })?),
+                "batch" => batch = Some(map.next_value_seed(Events::<RawEvent<'de>>::new(self.max_events))?),
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         let (events, excess) = batch.ok_or_else(|| A::Error::missing_field("batch"))?;
-        Ok(RawBatch { api_key, events, excess })
-    }
-}
-
-struct EventsSeed {
-    max_events: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for EventsSeed {
-    type Value = (Vec<RawEvent<'de>>, usize);
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for EventsSeed {
-    type Value = (Vec<RawEvent<'de>>, usize);
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of events")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut events = Vec::new();
-        while events.len() < self.max_events {
-            let Some(event) = seq.next_element::<RawEvent<'de>>()? else { return Ok((events, 0)) };
-            events.push(event);
-        }
-        // An event takes three bytes of body and far more of memory, so those beyond the limit are only counted.
-        let mut excess = 0;
-        while seq.next_element::<IgnoredAny>()?.is_some() {
-            excess += 1;
-        }
-        Ok((events, excess))
+        Ok(RawBatch { api_key, events, excess, ..RawBatch::default() })
     }
 }
 
@@ -129,14 +88,6 @@ impl<'de> Visitor<'de> for EventVisitor {
         }
         Ok(event)
     }
-}
-
-/// The string, when the value is one.
-pub(crate) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
-    if !value.get().starts_with('"') {
-        return None;
-    }
-    serde_json::from_str::<Text<'_>>(value.get()).ok().map(|text| text.0)
 }
 
 fn object<E: Error>(value: &RawValue) -> Result<&RawValue, E> {

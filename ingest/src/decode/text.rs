@@ -7,6 +7,7 @@ use serde::de::Deserialize;
 use serde::de::Deserializer;
 use serde::de::Error;
 use serde::de::Visitor;
+use serde_json::value::RawValue;
 
 /// A JSON string; anything else, `null` included, is an error.
 ///
@@ -38,6 +39,15 @@ impl<'de> Visitor<'de> for TextVisitor {
     fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Text<'de>, E> {
         Ok(Text(Cow::Owned(String::from_utf8_lossy(bytes).into_owned())))
     }
+}
+
+/// The string, when the value is one.
+pub(crate) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
+    let inner = value.get().strip_prefix('"')?.strip_suffix('"')?;
+    if !inner.contains('\\') {
+        return Some(Cow::Borrowed(inner));
+    }
+    serde_json::from_str::<Text<'_>>(value.get()).ok().map(|text| text.0)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! One pass over the properties of an event: the values that have a column or speak of persons.
+//! One pass over the properties of an event: the values that have a column, speak of persons or of time, or are keys.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::de::Deserialize;
 use serde::de::Deserializer;
@@ -9,36 +10,39 @@ use serde::de::MapAccess;
 use serde::de::Visitor;
 use serde_json::value::RawValue;
 
+use super::distinct_id::tidy;
 use crate::decode::Text;
-use crate::decode::batch::string;
+use crate::decode::posthog::text_of_any;
+use crate::decode::string;
+use crate::event::Dialect;
 use crate::event::Promoted;
-use crate::identity;
+use crate::event::RawEvent;
 use crate::identity::Claims;
 
-/// What the properties say beyond their text.
+/// What an event says beyond the text of its properties.
 #[derive(Debug, Default)]
 pub(super) struct Said<'a> {
     pub(super) distinct_id: Option<Cow<'a, str>>,
     pub(super) promoted: Promoted<'a>,
     pub(super) claims: Claims<'a>,
+    /// `$ip`, when it is an address.
+    pub(super) ip: Option<Cow<'a, str>>,
+    /// Whether the client asks not to correct its clock.
+    pub(super) ignores_sent_at: bool,
+    /// Values in whose places keys are sent, in the order of the text.
+    pub(super) keys: Vec<&'a RawValue>,
 }
 
-/// Reads the properties of an event of this name.
-pub(super) fn read<'a>(properties: Option<&'a RawValue>, event: &str) -> Said<'a> {
-    let found = properties.and_then(|properties| serde_json::from_str::<Found<'a>>(properties.get()).ok());
-    let Some(found) = found else { return Said::default() };
-    let claims = if identity::speaks_of_persons(event) {
-        Claims {
-            set: found.set,
-            set_once: found.set_once,
-            anonymous_id: first(found.dollar_anon_distinct_id, found.anon_distinct_id),
-            alias: text(found.alias),
-        }
-    } else {
-        Claims::default()
-    };
+/// Reads the properties of an event of this name, and what stands beside them.
+pub(super) fn read<'a>(event: &'a RawEvent<'a>, name: &str, dialect: Dialect) -> Said<'a> {
+    let found = event.properties.and_then(|text| serde_json::from_str::<Found<'a>>(text.get()).ok());
+    let found = found.unwrap_or_default();
     Said {
-        distinct_id: first(found.distinct_id, found.dollar_distinct_id),
+        claims: claims(event, &found, name, dialect),
+        distinct_id: match dialect {
+            Dialect::Seed => first(found.distinct_id, found.dollar_distinct_id),
+            Dialect::Posthog => any_text(found.distinct_id).or_else(|| any_text(found.dollar_distinct_id)),
+        },
         promoted: Promoted {
             session_id: first(found.dollar_session_id, found.session_id).unwrap_or_default(),
             window_id: first(found.dollar_window_id, found.window_id).unwrap_or_default(),
@@ -46,8 +50,34 @@ pub(super) fn read<'a>(properties: Option<&'a RawValue>, event: &str) -> Said<'a
             current_url: first(found.dollar_current_url, found.current_url).unwrap_or_default(),
             host: first(found.dollar_host, found.host).unwrap_or_default(),
         },
-        claims,
+        ip: text(found.ip).filter(|ip| ip.parse::<IpAddr>().is_ok()),
+        ignores_sent_at: found.ignore_sent_at.is_some_and(|value| value.get() == "true"),
+        keys: found.keys,
     }
+}
+
+fn claims<'a>(event: &'a RawEvent<'a>, found: &Found<'a>, name: &str, dialect: Dialect) -> Claims<'a> {
+    let id = |value: Option<Cow<'a, str>>| if dialect == Dialect::Posthog { value.map(tidy) } else { value };
+    let links = matches!(name, "$identify" | "$create_alias" | "$merge_dangerously");
+    let anonymous_id = || first(found.dollar_anon_distinct_id, found.anon_distinct_id);
+    Claims {
+        dialect,
+        set: found.set,
+        set_once: found.set_once,
+        unset: found.unset,
+        top_set: event.set,
+        top_set_once: event.set_once,
+        top_unset: event.unset,
+        process_person_profile: found.process_person_profile,
+        anonymous_id: if links { id(anonymous_id()) } else { None },
+        alias: if links { id(text(found.alias)) } else { None },
+    }
+}
+
+/// The text of any value but `null` and blank ones.
+fn any_text(value: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    let value = value.filter(|value| value.get() != "null")?;
+    Some(text_of_any(value)).filter(|text| !text.trim().is_empty())
 }
 
 /// The first of two values that is a string and not blank.
@@ -79,6 +109,11 @@ struct Found<'a> {
     anon_distinct_id: Option<&'a RawValue>,
     dollar_anon_distinct_id: Option<&'a RawValue>,
     alias: Option<&'a RawValue>,
+    unset: Option<&'a RawValue>,
+    process_person_profile: Option<&'a RawValue>,
+    ignore_sent_at: Option<&'a RawValue>,
+    ip: Option<&'a RawValue>,
+    keys: Vec<&'a RawValue>,
 }
 
 impl<'a> Found<'a> {
@@ -101,6 +136,10 @@ impl<'a> Found<'a> {
             "anon_distinct_id" => &mut self.anon_distinct_id,
             "$anon_distinct_id" => &mut self.dollar_anon_distinct_id,
             "alias" => &mut self.alias,
+            "$unset" => &mut self.unset,
+            "$process_person_profile" => &mut self.process_person_profile,
+            "$ignore_sent_at" => &mut self.ignore_sent_at,
+            "$ip" => &mut self.ip,
             _ => return None,
         })
     }
@@ -127,6 +166,8 @@ impl<'de> Visitor<'de> for FoundVisitor {
             let value = map.next_value::<&'de RawValue>()?;
             if let Some(place) = found.place(&key.0) {
                 *place = Some(value);
+            } else if matches!(&*key.0, "token" | "api_key") {
+                found.keys.push(value);
             }
         }
         Ok(found)

@@ -19,21 +19,55 @@ pub struct BadTimestamp;
 const YEAR_2300: i64 = 10_413_792_000_000_000;
 
 /// How far ahead of the service a client's clock may be.
-const FUTURE_TOLERANCE: i64 = 24 * 3600 * 1_000_000;
+pub(super) const SEED_TOLERANCE: i64 = 24 * 3600 * 1_000_000;
+/// The same in PostHog's dialect.
+pub(super) const POSTHOG_TOLERANCE: i64 = 23 * 3600 * 1_000_000;
 
 /// Keeps a time within what ClickHouse can hold and what can be true.
 ///
-/// Before 1970 becomes 1970. More than 24 hours ahead of `received_at` becomes `received_at`: times order `$set`, and one
-/// wrong clock must not own a property until its date comes.
-pub(super) fn clamp(timestamp: i64, received_at: i64) -> i64 {
+/// Before 1970 becomes 1970. More than the tolerance ahead of `received_at` becomes `received_at`: times order `$set`,
+/// and one wrong clock must not own a property until its date comes.
+pub(super) fn clamp(timestamp: i64, received_at: i64, tolerance: i64) -> i64 {
     let possible = timestamp.clamp(0, YEAR_2300 - 1);
-    if possible > received_at.saturating_add(FUTURE_TOLERANCE) { received_at } else { possible }
+    if possible > received_at.saturating_add(tolerance) { received_at } else { possible }
 }
 
 /// Reads a time, in microseconds since 1970.
 pub(super) fn parse(text: &str) -> Result<i64, BadTimestamp> {
     let text = text.trim();
     iso(text).or_else(|| mail(text)).or_else(|| printed(text)).ok_or(BadTimestamp)
+}
+
+/// Reads a time as [`parse`] does, and also what PostHog's clients were seen to send: epoch numbers, whose unit shows in
+/// their size, a lone `+03` as an offset, and a space or `UTC` before or instead of it.
+pub(super) fn parse_loosely(text: &str) -> Result<i64, BadTimestamp> {
+    let text = text.trim();
+    parse(text).ok().or_else(|| epoch(text)).or_else(|| zoned(text)).ok_or(BadTimestamp)
+}
+
+/// Seconds, milliseconds, microseconds or nanoseconds since 1970; a fraction of seconds counts.
+fn epoch(text: &str) -> Option<i64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let whole: i64 = whole.parse().ok()?;
+    Some(match whole.unsigned_abs() {
+        0..100_000_000_000 => {
+            let fraction = if fraction.is_empty() { 0 } else { Cursor(fraction.as_bytes()).fraction()? };
+            whole * 1_000_000 + fraction
+        }
+        100_000_000_000..100_000_000_000_000 => whole * 1000,
+        100_000_000_000_000..100_000_000_000_000_000 => whole,
+        _ => whole / 1000,
+    })
+}
+
+/// `2026-05-06 09:30:00 +03`, `2026-05-06T09:30:00+03`, `2026-05-06 09:30:00 UTC`.
+fn zoned(text: &str) -> Option<i64> {
+    if let Some(local) = text.strip_suffix("UTC") {
+        return iso(local.trim_end());
+    }
+    let (local, zone) = text.split_at_checked(text.rfind(['+', '-', 'Z', 'z'])?)?;
+    let zone = if zone.len() == 3 { format!("{zone}:00") } else { zone.to_owned() };
+    iso(&format!("{}{zone}", local.trim_end()))
 }
 
 /// `2026`, `2026-05`, `2026-05-06`, `2026-05-06T09:30[:00[.123]][Z|+02:00|+0200]`, and years of six digits with a sign.
@@ -245,6 +279,32 @@ mod tests {
     }
 
     #[rstest]
+    #[case("1778059800", NINE_THIRTY)]
+    #[case("1778059800.25", NINE_THIRTY + 250_000)]
+    #[case("1778059800000", NINE_THIRTY)]
+    #[case("1778059800000000", NINE_THIRTY)]
+    #[case("1778059800000000000", NINE_THIRTY)]
+    #[case("2026-05-06T12:30:00+03", NINE_THIRTY)]
+    #[case("2026-05-06 12:30:00 +0300", NINE_THIRTY)]
+    #[case("2026-05-06 09:30:00 UTC", NINE_THIRTY)]
+    #[case("2026-05-06 09:30:00 Z", NINE_THIRTY)]
+    #[case("2026-05-06T09:30:00Z", NINE_THIRTY)]
+    fn these_are_times_to_posthog(#[case] text: &str, #[case] expected: i64) {
+        assert_eq!(parse_loosely(text), Ok(expected));
+    }
+
+    #[rstest]
+    #[case("soon")]
+    #[case("")]
+    #[case("2026-13-01T00:00:00+03")]
+    #[case("99999999999999999999")]
+    #[case("1e9")]
+    #[case("é+03")]
+    fn these_are_none_to_posthog(#[case] text: &str) {
+        assert_eq!(parse_loosely(text), Err(BadTimestamp));
+    }
+
+    #[rstest]
     #[case("nonsense")]
     #[case("1700000000000")]
     #[case("1700000000")]
@@ -264,16 +324,17 @@ mod tests {
     #[test]
     fn impossible_times_are_clamped() {
         let day = 86_400_000_000;
-        assert_eq!(clamp(-5, NINE_THIRTY), 0);
-        assert_eq!(clamp(NINE_THIRTY + day, NINE_THIRTY), NINE_THIRTY + day);
-        assert_eq!(clamp(NINE_THIRTY + day + 1, NINE_THIRTY), NINE_THIRTY);
-        assert_eq!(clamp(i64::MAX, NINE_THIRTY), NINE_THIRTY);
+        let clamp = |timestamp| clamp(timestamp, NINE_THIRTY, SEED_TOLERANCE);
+        assert_eq!(clamp(-5), 0);
+        assert_eq!(clamp(NINE_THIRTY + day), NINE_THIRTY + day);
+        assert_eq!(clamp(NINE_THIRTY + day + 1), NINE_THIRTY);
+        assert_eq!(clamp(i64::MAX), NINE_THIRTY);
     }
 
     proptest! {
         #[test]
         fn no_text_panics(text in ".{0,40}") {
-            prop_assert!(parse(&text).is_ok() || parse(&text) == Err(BadTimestamp));
+            prop_assert!(parse(&text).is_err() || parse(&text) == parse_loosely(&text));
         }
 
         #[test]
@@ -284,7 +345,7 @@ mod tests {
 
         #[test]
         fn a_clamped_time_fits_the_column(timestamp in any::<i64>(), received_at in 0_i64..YEAR_2300) {
-            prop_assert!((0..YEAR_2300).contains(&clamp(timestamp, received_at)));
+            prop_assert!((0..YEAR_2300).contains(&clamp(timestamp, received_at, SEED_TOLERANCE)));
         }
     }
 }

@@ -5,19 +5,24 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Rooms without effects: no runtime, no network, no clock, no log.
-const PURE: [&str; 16] = [
+const PURE: [&str; 21] = [
     "args.rs",
     "authenticate.rs",
     "batch.rs",
     "decode.rs",
     "decode/batch.rs",
+    "decode/events.rs",
     "decode/gzip.rs",
+    "decode/posthog.rs",
     "decode/text.rs",
     "encode.rs",
     "event.rs",
     "identity.rs",
     "keys/file.rs",
     "normalize.rs",
+    "normalize/clock.rs",
+    "normalize/distinct_id.rs",
+    "normalize/members.rs",
     "normalize/properties.rs",
     "normalize/timestamp.rs",
     "settings.rs",
