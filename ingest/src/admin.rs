@@ -1,5 +1,7 @@
 //! The admin port: liveness, readiness, metrics, and which generations are in use.
 
+mod report;
+
 use std::sync::Arc;
 
 use axum::Json;
@@ -11,7 +13,6 @@ use axum::response::IntoResponse as _;
 use axum::response::Response;
 use axum::routing::get;
 use prometheus_client::registry::Registry;
-use serde::Serialize;
 
 use crate::budget::Budget;
 use crate::clickhouse::Client;
@@ -19,31 +20,21 @@ use crate::keys::Keys;
 use crate::metrics;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
-use crate::schema;
+use report::AllReloads;
+use report::Facts;
+use report::Report;
 
 /// What the admin port reports on.
 #[derive(Debug, Clone)]
 pub(crate) struct Admin {
+    /// Second since 1970.
+    pub(crate) started_at: i64,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) client: Client,
     pub(crate) budget: Arc<Budget>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) registry: Arc<Registry>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Generation {
-    keys: u64,
-    clickhouse_user: String,
-    schema: Range,
-}
-
-#[derive(Serialize)]
-struct Range {
-    minimum: u32,
-    maximum: u32,
 }
 
 /// The routes of the admin port.
@@ -74,10 +65,15 @@ async fn scrape(State(admin): State<Admin>) -> Response {
     }
 }
 
-async fn generation(State(admin): State<Admin>) -> Json<Generation> {
-    Json(Generation {
-        keys: admin.keys.snapshot().generation,
-        clickhouse_user: admin.client.user().await,
-        schema: Range { minimum: schema::MINIMUM, maximum: schema::MAXIMUM },
-    })
+async fn generation(State(admin): State<Admin>) -> Json<Report> {
+    // Looks at the folder first, so that the answer is what the next call uses.
+    let clickhouse_user = admin.client.user().await;
+    let reloads = AllReloads {
+        keys: admin.keys.reloads().report(),
+        credentials: admin.client.credential_reloads().report(),
+        ca: admin.client.ca_reloads().report(),
+    };
+    let now = jiff::Timestamp::now().as_microsecond();
+    let facts = Facts { started_at: admin.started_at, now, clickhouse_user, reloads };
+    Json(report::generation(&admin.keys.snapshot(), facts))
 }

@@ -61,6 +61,18 @@ pub mod env {
     pub const WEIR_TRUSTED_PROXIES: &str = "WEIR_TRUSTED_PROXIES";
     /// Open connections on the public port.
     pub const WEIR_MAX_CONNECTIONS: &str = "WEIR_MAX_CONNECTIONS";
+    /// Rate of a key without its own.
+    pub const WEIR_KEY_RATE_LIMIT: &str = "WEIR_KEY_RATE_LIMIT";
+    /// Rate of a client address.
+    pub const WEIR_ADDRESS_RATE_LIMIT: &str = "WEIR_ADDRESS_RATE_LIMIT";
+    /// Body that is looked through for a key.
+    pub const WEIR_UNAUTHENTICATED_BYTES: &str = "WEIR_UNAUTHENTICATED_BYTES";
+    /// Limit of one event in PostHog's dialect.
+    pub const WEIR_MAX_EVENT_BYTES: &str = "WEIR_MAX_EVENT_BYTES";
+    /// What is stored of client addresses.
+    pub const WEIR_IP_POLICY: &str = "WEIR_IP_POLICY";
+    /// Properties that are not stored.
+    pub const WEIR_PROPERTY_DENYLIST: &str = "WEIR_PROPERTY_DENYLIST";
 }
 
 /// Ingest service for product analytics on ClickHouse.
@@ -183,6 +195,28 @@ pub struct SettingsArgs {
     /// Connections that the public port keeps open at once [default: 4096].
     #[arg(long, global = true, env = env::WEIR_MAX_CONNECTIONS)]
     pub max_connections: Option<String>,
+    /// Events a second that a key without its own rate may send, and how many at once: `100` or `100:2000`; the
+    /// second number is ten times the first when absent [default: no limit].
+    #[arg(long, global = true, env = env::WEIR_KEY_RATE_LIMIT)]
+    pub key_rate_limit: Option<String>,
+    /// Events a second that one client address may send, as for keys; an IPv6 network of 64 bits counts as one
+    /// address [default: no limit].
+    #[arg(long, global = true, env = env::WEIR_ADDRESS_RATE_LIMIT)]
+    pub address_rate_limit: Option<String>,
+    /// Bytes of a body, inflated, that are taken before a valid key is found in it; longer bodies whose key stands
+    /// further behind are looked through one after another [default: 262144].
+    #[arg(long, global = true, env = env::WEIR_UNAUTHENTICATED_BYTES)]
+    pub unauthenticated_bytes: Option<String>,
+    /// Bytes of properties that one event of PostHog's dialect may have; a larger one is dropped alone
+    /// [default: 1048576].
+    #[arg(long, global = true, env = env::WEIR_MAX_EVENT_BYTES)]
+    pub max_event_bytes: Option<String>,
+    /// What is stored of client addresses: `keep`, `truncate` (to /24 and /48) or `drop` [default: keep].
+    #[arg(long, global = true, env = env::WEIR_IP_POLICY)]
+    pub ip_policy: Option<String>,
+    /// Names of properties that are never stored, of events and of persons, separated by commas [default: none].
+    #[arg(long, global = true, env = env::WEIR_PROPERTY_DENYLIST)]
+    pub property_denylist: Option<String>,
 }
 
 impl std::fmt::Debug for SettingsArgs {

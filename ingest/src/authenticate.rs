@@ -1,44 +1,39 @@
 //! (origin, credential, key snapshot, now) → `Project`, or a refusal.
 //!
-//! A browser is known by its origin, which a page cannot forge; everything else by a key. Keys are compared as hashes,
-//! in constant time, against all that are known, so neither content nor position shows in the time taken.
+//! A browser is known by its origin, which a page cannot forge; everything else by a key. A key without origins of its
+//! own may be used from every origin of the service.
 
 use std::sync::Arc;
 
-use sha2::Digest as _;
-use sha2::Sha256;
-use subtle::ConstantTimeEq as _;
-
 use crate::event::Project;
 use crate::event::RawBatch;
+use crate::keys::Entry;
+use crate::keys::KeySnapshot;
+use crate::keys::Scope;
 
 /// Scope that a key needs to send events.
 pub const CAPTURE: &str = "capture";
+/// Scope that a key needs to send OpenTelemetry's signals.
+pub const OTLP: &str = "otlp";
 
-/// The keys that are known at one moment.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct KeySnapshot {
-    /// Generation of the file; 0 without one.
-    pub generation: u64,
-    /// Keys of the environment, then those of the file.
-    pub keys: Vec<Key>,
+/// What a request shows to be let in.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// Origin of the page that sends it, as browsers say it.
+    pub origin: Option<&'a str>,
+    /// Text of a key.
+    pub credential: Option<&'a str>,
+    /// What it wants to send.
+    pub scope: Scope,
 }
 
-/// One key, known by its hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
-    /// Name that is stored with each event.
-    pub name: Arc<str>,
-    /// SHA-256 of the key.
-    pub sha256: [u8; 32],
-    /// Whether it may send events.
-    pub may_capture: bool,
-    /// Origins that may use it; any when empty. Requests without an origin may always use it.
-    pub origins: Vec<String>,
-    /// First moment, in microseconds since 1970.
-    pub valid_from: Option<i64>,
-    /// Moment from which it is refused, in microseconds since 1970.
-    pub valid_until: Option<i64>,
+/// Who was let in.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// Whom the request writes for.
+    pub project: Project,
+    /// The key that it was let in by; none for a listed origin without one.
+    pub maybe_key: Option<Arc<Entry>>,
 }
 
 /// Why a request is not authenticated.
@@ -77,58 +72,40 @@ pub fn precheck(origin: Option<&str>, origins: &[String], keys: &KeySnapshot) ->
     match origin {
         Some(origin) if is_listed(origin, origins, keys) => Ok(()),
         Some(_) => Err(Refusal::Origin),
-        None if keys.keys.is_empty() => Err(Refusal::Key),
+        None if keys.entries().is_empty() => Err(Refusal::Key),
         None => Ok(()),
     }
 }
 
 /// Whether a browser on this origin may talk to the service at all.
 pub fn is_listed(origin: &str, origins: &[String], keys: &KeySnapshot) -> bool {
-    contains(origins, origin) || keys.keys.iter().any(|key| contains(&key.origins, origin))
+    contains(origins, origin) || keys.lists(origin)
 }
 
 /// Decides for whom a request writes.
 pub fn authenticate(
-    origin: Option<&str>,
-    credential: Option<&str>,
+    claim: Claim<'_>,
     origins: &[String],
     keys: &KeySnapshot,
     now: i64,
-) -> Result<Project, Refusal> {
+) -> Result<Admitted, Refusal> {
+    let Claim { origin, credential, scope } = claim;
     precheck(origin, origins, keys)?;
     let Some(credential) = credential else {
         return match origin {
-            Some(origin) if contains(origins, origin) => Ok(Project { key_name: "".into() }),
+            Some(origin) if contains(origins, origin) && scope == Scope::Capture => {
+                Ok(Admitted { project: Project { key_name: "".into() }, maybe_key: None })
+            }
             _ => Err(Refusal::Key),
         };
     };
-    let key = find(credential, keys, now).ok_or(Refusal::Key)?;
-    match origin {
-        Some(origin) if !key.origins.is_empty() && !contains(&key.origins, origin) => Err(Refusal::Origin),
-        // Listed only by another key: this one does not open it.
-        Some(origin) if key.origins.is_empty() && !contains(origins, origin) => Err(Refusal::Origin),
-        _ => Ok(Project { key_name: Arc::clone(&key.name) }),
+    let entry = keys.find(credential, scope, now).ok_or(Refusal::Key)?;
+    let allowed = if entry.key.origins.is_empty() { origins } else { &entry.key.origins };
+    if origin.is_some_and(|origin| !contains(allowed, origin)) {
+        return Err(Refusal::Origin);
     }
-}
-
-fn find<'k>(credential: &str, keys: &'k KeySnapshot, now: i64) -> Option<&'k Key> {
-    let hash = Sha256::digest(credential.as_bytes());
-    let mut found = None;
-    for key in &keys.keys {
-        let is_equal = bool::from(key.sha256[..].ct_eq(&hash[..]));
-        if is_equal && key.is_usable(now) && found.is_none() {
-            found = Some(key);
-        }
-    }
-    found
-}
-
-impl Key {
-    fn is_usable(&self, now: i64) -> bool {
-        self.may_capture
-            && self.valid_from.is_none_or(|from| from <= now)
-            && self.valid_until.is_none_or(|until| now < until)
-    }
+    let project = Project { key_name: Arc::clone(&entry.key.name) };
+    Ok(Admitted { project, maybe_key: Some(Arc::clone(entry)) })
 }
 
 fn contains(origins: &[String], origin: &str) -> bool {
@@ -139,7 +116,10 @@ fn contains(origins: &[String], origin: &str) -> bool {
 mod tests {
     use super::*;
     use crate::event::RawEvent;
+    use crate::keys::Key;
     use rstest::rstest;
+    use sha2::Digest as _;
+    use sha2::Sha256;
 
     const APP: &str = "https://app.example";
     const NOW: i64 = 1_000;
@@ -147,11 +127,13 @@ mod tests {
     fn key(name: &str, secret: &str) -> Key {
         Key {
             name: name.into(),
+            generation: 1,
             sha256: Sha256::digest(secret.as_bytes()).into(),
-            may_capture: true,
+            scopes: vec![Scope::Capture],
             origins: Vec::new(),
             valid_from: None,
             valid_until: None,
+            maybe_rate: None,
         }
     }
 
@@ -161,15 +143,15 @@ mod tests {
             Key { origins: vec!["https://shop.example".into()], ..key("shop", "shop-key") },
             Key { valid_until: Some(NOW), ..key("old", "old-key") },
             Key { valid_from: Some(NOW + 1), ..key("next", "next-key") },
-            Key { may_capture: false, ..key("otlp", "otlp-key") },
+            Key { scopes: vec![Scope::Otlp], ..key("otlp", "otlp-key") },
         ];
-        KeySnapshot { generation: 1, keys }
+        KeySnapshot::new(1, keys, None, &KeySnapshot::default())
     }
 
-    fn check(origin: Option<&str>, credential: Option<&str>) -> Result<String, Refusal> {
-        let origins = [APP.to_owned()];
-        authenticate(origin, credential, &origins, &snapshot(), NOW)
-            .map(|project| project.key_name.to_string())
+    fn check(scope: Scope, origin: Option<&str>, credential: Option<&str>) -> Result<String, Refusal> {
+        let claim = Claim { origin, credential, scope };
+        authenticate(claim, &[APP.to_owned()], &snapshot(), NOW)
+            .map(|admitted| admitted.project.key_name.to_string())
     }
 
     #[rstest]
@@ -195,7 +177,14 @@ mod tests {
         #[case] credential: Option<&str>,
         #[case] expected: Result<&str, Refusal>,
     ) {
-        assert_eq!(check(origin, credential), expected.map(str::to_owned));
+        assert_eq!(check(Scope::Capture, origin, credential), expected.map(str::to_owned));
+    }
+
+    #[test]
+    fn signals_need_a_key_of_their_scope_and_an_origin_is_none() {
+        assert_eq!(check(Scope::Otlp, None, Some("otlp-key")), Ok("otlp".to_owned()));
+        assert_eq!(check(Scope::Otlp, None, Some("open-key")), Err(Refusal::Key));
+        assert_eq!(check(Scope::Otlp, Some(APP), None), Err(Refusal::Key));
     }
 
     #[test]

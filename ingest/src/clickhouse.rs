@@ -9,6 +9,7 @@ mod credentials;
 mod error;
 mod request;
 mod tls;
+mod trust;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -26,10 +27,13 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioTimer;
+use rustls::crypto::aws_lc_rs;
 use url::Url;
 
+use crate::reload::Reloads;
 use crate::settings::ClickhouseSettings;
 use credentials::Credentials;
+use trust::Trust;
 
 pub use error::Class;
 pub use error::Error;
@@ -55,6 +59,7 @@ struct Shared {
     endpoints: Vec<Url>,
     preferred: AtomicUsize,
     credentials: Credentials,
+    trust: Arc<Trust>,
 }
 
 /// One call, before it is bound to an endpoint and a login.
@@ -68,7 +73,9 @@ struct Call<'a> {
 impl Client {
     /// Reads the credentials folder and the CA bundle, when given; connects to nothing yet.
     pub fn new(settings: &ClickhouseSettings) -> Result<Self, SetupError> {
-        let connector = tls::connector(settings.ca_file.as_deref())?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let trust = Trust::open(settings.ca_file.as_deref(), Arc::clone(&provider))?;
+        let connector = tls::connector(provider, Arc::clone(&trust))?;
         let http = HttpClient::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
@@ -78,6 +85,7 @@ impl Client {
             endpoints: settings.endpoints.clone(),
             preferred: AtomicUsize::new(0),
             credentials: Credentials::open(settings)?,
+            trust,
         };
         if shared.endpoints.is_empty() {
             return Err(SetupError::NoEndpoint);
@@ -105,6 +113,21 @@ impl Client {
     pub async fn user(&self) -> String {
         self.shared.credentials.refresh_when_due().await;
         self.shared.credentials.current().user.clone()
+    }
+
+    /// What has become of changes of the credentials folder.
+    pub fn credential_reloads(&self) -> &Reloads {
+        self.shared.credentials.reloads()
+    }
+
+    /// What has become of changes of the CA bundle.
+    pub fn ca_reloads(&self) -> &Reloads {
+        self.shared.trust.reloads()
+    }
+
+    /// Follows the CA bundle until the future is dropped.
+    pub async fn follow_ca(&self) {
+        self.shared.trust.follow().await;
     }
 
     /// Inserts ready bytes: `statement` ends in `FORMAT ...`, `body` is in that format.

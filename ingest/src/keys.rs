@@ -1,25 +1,31 @@
 //! Keeps the snapshot of ingestion keys current: reads the mounted file again whenever its content changes.
 //!
-//! A file that cannot be read or parsed changes nothing: the last good snapshot stays, with a log line and a metric.
+//! A file that cannot be read or parsed changes nothing: the last good snapshot stays, with a log line, a metric and a
+//! word in the generation report.
 
 mod file;
+mod snapshot;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use arc_swap::Guard;
 use secrecy::ExposeSecret as _;
 use sha2::Digest as _;
 use sha2::Sha256;
 
-use crate::authenticate::Key;
-use crate::authenticate::KeySnapshot;
 use crate::metrics::Metrics;
+use crate::reload::Reloads;
 use crate::settings::KeySettings;
 use crate::telemetry::Causes;
 
 pub use file::Error;
+pub use snapshot::Entry;
+pub use snapshot::Key;
+pub use snapshot::KeySnapshot;
+pub use snapshot::Scope;
+pub use snapshot::Usage;
 
 /// How often the file is looked at. A mounted Secret changes by a swapped link, which events do not show reliably.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -28,36 +34,40 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Keys {
     current: ArcSwap<KeySnapshot>,
-    plain: Vec<Key>,
-    maybe_file: Option<PathBuf>,
+    settings: KeySettings,
+    reloads: Reloads,
     metrics: Arc<Metrics>,
 }
 
 impl Keys {
     /// Reads the keys for the first time; a bad file is an error here.
     pub async fn open(settings: &KeySettings, metrics: Arc<Metrics>) -> Result<Self, Error> {
-        let plain: Vec<Key> = settings.plain.iter().enumerate().map(plain_key).collect();
         let keys = Self {
-            current: ArcSwap::from_pointee(KeySnapshot { generation: 0, keys: plain.clone() }),
-            plain,
-            maybe_file: settings.file.clone(),
+            current: ArcSwap::default(),
+            settings: settings.clone(),
+            reloads: Reloads::default(),
             metrics,
         };
-        if let Some(file) = &keys.maybe_file {
-            let text = tokio::fs::read(file).await.map_err(Error::Read)?;
-            keys.publish(&text)?;
+        match &settings.file {
+            Some(file) => keys.publish(&tokio::fs::read(file).await.map_err(Error::Read)?)?,
+            None => keys.store(file::Content { generation: 0, keys: Vec::new() }),
         }
         Ok(keys)
     }
 
-    /// The keys of this moment.
-    pub fn snapshot(&self) -> Arc<KeySnapshot> {
-        self.current.load_full()
+    /// The keys of this moment. Not to be held while waiting.
+    pub fn snapshot(&self) -> Guard<Arc<KeySnapshot>> {
+        self.current.load()
+    }
+
+    /// What has become of changes of the file.
+    pub fn reloads(&self) -> &Reloads {
+        &self.reloads
     }
 
     /// Follows the file until the future is dropped.
     pub async fn follow(&self) {
-        let Some(file) = &self.maybe_file else { return std::future::pending().await };
+        let Some(file) = &self.settings.file else { return std::future::pending().await };
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut last = None;
@@ -68,42 +78,59 @@ impl Keys {
             if last == Some(seen) {
                 continue;
             }
-            last = Some(seen);
+            let is_first = last.replace(seen).is_none();
             let outcome = content.map_err(Error::Read).and_then(|text| self.publish(&text));
-            self.metrics.keys_file_bad.set(i64::from(outcome.is_err()));
-            if let Err(error) = outcome {
-                tracing::error!(
-                    error = %Causes(&error),
-                    "kept the last good ingestion keys"
-                );
+            self.report(&outcome, is_first);
+        }
+    }
+
+    fn report(&self, outcome: &Result<(), Error>, is_first: bool) {
+        self.metrics.keys_file_bad.set(i64::from(outcome.is_err()));
+        match outcome {
+            // The content that was read at the start, in all likelihood.
+            Ok(()) if is_first => self.reloads.unchanged(),
+            Ok(()) => self.reloads.taken(),
+            Err(error) => {
+                self.reloads.failed(error.class());
+                tracing::error!(error = %Causes(error), "kept the last good ingestion keys");
             }
         }
     }
 
     fn publish(&self, text: &[u8]) -> Result<(), Error> {
-        let read = file::parse(text)?;
-        let keys = self.plain.iter().cloned().chain(read.keys).collect();
-        let snapshot = KeySnapshot { generation: read.generation, keys };
-        if *self.current.load_full() != snapshot {
+        self.store(file::parse(text)?);
+        Ok(())
+    }
+
+    fn store(&self, content: file::Content) {
+        let file::Content { generation, keys } = content;
+        let keys = self.settings.plain.iter().enumerate().map(plain_key).chain(keys).collect();
+        let current = self.current.load();
+        let snapshot = KeySnapshot::new(generation, keys, self.settings.rate, &current);
+        let is_same = current.entries().iter().map(|entry| &entry.key);
+        if !is_same.eq(snapshot.entries().iter().map(|entry| &entry.key))
+            || current.generation() != generation
+        {
             tracing::info!(
-                keys.generation = snapshot.generation,
-                keys.count = snapshot.keys.len(),
+                keys.generation = generation,
+                keys.count = snapshot.entries().len(),
                 "read ingestion keys"
             );
             self.current.store(Arc::new(snapshot));
         }
-        self.metrics.keys_generation.set(i64::try_from(read.generation).unwrap_or(i64::MAX));
-        Ok(())
+        self.metrics.keys_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
     }
 }
 
 fn plain_key((index, key): (usize, &secrecy::SecretString)) -> Key {
     Key {
         name: format!("env-{}", index + 1).into(),
+        generation: 0,
         sha256: Sha256::digest(key.expose_secret().as_bytes()).into(),
-        may_capture: true,
+        scopes: vec![Scope::Capture, Scope::Otlp],
         origins: Vec::new(),
         valid_from: None,
         valid_until: None,
+        maybe_rate: None,
     }
 }

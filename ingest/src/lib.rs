@@ -29,9 +29,11 @@ pub mod encode;
 pub mod retry;
 
 pub mod ack;
+pub mod admission;
 pub mod authenticate;
 pub mod buffer;
 pub mod keys;
+pub mod reload;
 pub mod sink;
 
 pub mod clickhouse;

@@ -29,6 +29,13 @@ pub struct OutcomeLabel {
     pub outcome: &'static str,
 }
 
+/// A rate that was exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabel {
+    /// `key` or `address`.
+    pub limit: &'static str,
+}
+
 /// Kind of a failed insert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FailureLabel {
@@ -63,6 +70,8 @@ pub struct Metrics {
     pub requests: Family<StatusLabel, Count>,
     /// Events by what became of them.
     pub events: Family<OutcomeLabel, Count>,
+    /// Requests that were refused for a rate.
+    pub limited_requests: Family<LimitLabel, Count>,
     /// Failed insert attempts.
     pub insert_failures: Family<FailureLabel, Count>,
     /// Rows that ClickHouse refuses for ever.
@@ -90,6 +99,7 @@ impl Default for Metrics {
         Self {
             requests: Family::default(),
             events: Family::default(),
+            limited_requests: Family::default(),
             insert_failures: Family::default(),
             refused_rows: Family::default(),
             flush_seconds: Family::new_with_constructor(|| {
@@ -119,6 +129,11 @@ impl Metrics {
         let mut registry = Registry::with_prefix("weir_ingest");
         registry.register("requests", "Answers of the public port", self.requests.clone());
         registry.register("events", "Events by what became of them", self.events.clone());
+        registry.register(
+            "limited_requests",
+            "Requests refused for a rate, by what the rate is of",
+            self.limited_requests.clone(),
+        );
         registry.register("insert_failures", "Failed insert attempts by class", self.insert_failures.clone());
         registry.register(
             "refused_rows",

@@ -1,5 +1,8 @@
 //! The accept loop of a port: bounded connections, bounded waiting, orderly end.
 
+mod leftover;
+mod stream;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +11,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use hyper::body::Incoming;
@@ -28,6 +30,8 @@ use tower::ServiceExt as _;
 
 use crate::api::extract::Peer;
 use crate::telemetry::Causes;
+use crate::telemetry::Pacer;
+use stream::Stream;
 
 /// A new connection that has not sent its first request by then is closed.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -42,6 +46,9 @@ const HTTP2_PING: Duration = Duration::from_secs(30);
 const HTTP2_WINDOW: u32 = 256 * 1024;
 /// Pause after the system could not give another socket.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A system that is out of sockets fails twenty times a second.
+static ACCEPT_FAILURES: Pacer = Pacer::new();
 
 /// One port and what it serves.
 #[derive(Debug)]
@@ -93,7 +100,13 @@ async fn accept(
         match listener.accept().await {
             Ok((stream, peer)) => return (permit, stream, peer),
             Err(error) => {
-                tracing::warn!(error = %Causes(&error), "failed to accept a connection");
+                if let Some(unsaid) = ACCEPT_FAILURES.may_say() {
+                    tracing::warn!(
+                        error = %Causes(&error),
+                        weir.log.unsaid = unsaid,
+                        "failed to accept a connection"
+                    );
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -119,7 +132,8 @@ async fn connection(
         }
     });
     let builder = builder();
-    let served = watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
+    let served =
+        watcher.watch(builder.serve_connection(TokioIo::new(Stream::new(stream)), service).into_owned());
     let mut served = std::pin::pin!(served);
     let outcome = tokio::select! {
         outcome = &mut served => outcome,
@@ -161,7 +175,11 @@ async fn respond(
     peer: SocketAddr,
     request: hyper::Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    let mut request: Request = request.map(Body::new);
+    let (head, body) = request.into_parts();
+    let (body, leftover) = leftover::lend(head.version, &head.headers, body);
+    let mut request = Request::from_parts(head, body);
     request.extensions_mut().insert(Peer(peer.ip()));
-    router.oneshot(request).await
+    let mut response = router.oneshot(request).await?;
+    leftover.discard(&mut response);
+    Ok(response)
 }

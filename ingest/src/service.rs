@@ -63,6 +63,7 @@ impl Service {
         let (buffer, gatherer) = buffer(Arc::new(sink), thresholds(settings), Arc::clone(&metrics));
         let readiness = Arc::new(Readiness::default());
         let admin = Admin {
+            started_at: jiff::Timestamp::now().as_second(),
             readiness: Arc::clone(&readiness),
             keys: Arc::clone(&keys),
             client: client.clone(),
@@ -130,6 +131,7 @@ impl Service {
             () = serving => Ended::Drained,
             () = ending => Ended::Overdue,
             () = keys.follow() => Ended::Overdue,
+            () = client.follow_ca() => Ended::Overdue,
             () = readiness.follow(&client, &migrations, &metrics) => Ended::Overdue,
             () = admin.run(std::future::pending()) => Ended::Overdue,
         }

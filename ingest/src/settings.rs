@@ -1,8 +1,12 @@
 //! Checked settings: built once from the raw arguments, with every problem reported at once.
 //!
 //! Reads no file and no clock; secrets are redacted in `Debug`.
+//!
+//! Settings count from start to end of the process: the environment cannot be read again. What changes while it runs
+//! are the contents of the mounted keys file, credentials folder and CA bundle, which are.
 
 mod network;
+mod policy;
 mod reader;
 
 use std::net::IpAddr;
@@ -13,10 +17,14 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::admission::pace::Rate;
 use crate::args::SettingsArgs;
 use crate::args::env;
 
 pub use network::Network;
+pub use policy::AdmissionSettings;
+pub use policy::IpPolicy;
+pub use policy::PolicySettings;
 use reader::Reader;
 
 /// Everything that the service is told from outside.
@@ -36,6 +44,10 @@ pub struct Settings {
     pub trusted_proxies: Vec<Network>,
     /// What one request may hold.
     pub limits: Limits,
+    /// What is let in.
+    pub admission: AdmissionSettings,
+    /// What is kept of what was let in.
+    pub policy: PolicySettings,
     /// When a batch is flushed and how much is held.
     pub buffer: BufferSettings,
     /// How ClickHouse is reached.
@@ -72,6 +84,8 @@ pub struct KeySettings {
     pub plain: Vec<SecretString>,
     /// File of hashed keys.
     pub file: Option<PathBuf>,
+    /// Rate of keys without their own.
+    pub rate: Option<Rate>,
 }
 
 /// What one request and one connection may cost.
@@ -142,10 +156,12 @@ impl Settings {
             listen: SocketAddr::new(host, port),
             admin_listen: SocketAddr::new(host, admin_port),
             log_level: reader.log_level(args.log_level.as_ref()),
-            keys: key_settings(args),
+            keys: key_settings(&mut reader, args),
             origins: reader::list(args.allowed_origins.as_ref()).map(str::to_owned).collect(),
             trusted_proxies: reader.networks(args.trusted_proxies.as_ref()),
             limits: limits(&mut reader, args),
+            admission: policy::admission(&mut reader, args),
+            policy: policy::policy(&mut reader, args),
             buffer: buffer_settings(&mut reader, args),
             clickhouse: clickhouse_settings(&mut reader, args),
             migration: migration_settings(&mut reader, args),
@@ -167,10 +183,11 @@ impl Settings {
     }
 }
 
-fn key_settings(args: &SettingsArgs) -> KeySettings {
+fn key_settings(reader: &mut Reader, args: &SettingsArgs) -> KeySettings {
     KeySettings {
         plain: reader::list(args.public_api_keys.as_ref()).map(SecretString::from).collect(),
         file: reader::path(args.keys_file.as_ref()),
+        rate: reader.rate(env::WEIR_KEY_RATE_LIMIT, args.key_rate_limit.as_ref()),
     }
 }
 
@@ -248,10 +265,12 @@ mod tests {
             clickhouse_url: Some("ftp://x, http://ok:8123".into()),
             clickhouse_database: Some("a-b".into()),
             trusted_proxies: Some("10.0.0.0/64".into()),
+            key_rate_limit: Some("fast".into()),
+            ip_policy: Some("hash".into()),
             ..SettingsArgs::default()
         };
         let problems = Settings::from_args(&args).unwrap_err().0;
-        assert_eq!(problems.len(), 5, "{problems:?}");
+        assert_eq!(problems.len(), 7, "{problems:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::admission::Admission;
 use crate::budget::Budget;
 use crate::buffer::Buffer;
 use crate::keys::Keys;
@@ -24,6 +25,7 @@ struct Shared {
     trusted_proxies: Vec<Network>,
     patience: Duration,
     keys: Arc<Keys>,
+    admission: Admission,
     budget: Arc<Budget>,
     buffer: Buffer,
     metrics: Arc<Metrics>,
@@ -48,6 +50,7 @@ impl AppState {
             trusted_proxies: settings.trusted_proxies.clone(),
             patience: crate::api::batch::patience(settings.clickhouse.timeout),
             keys,
+            admission: Admission::new(&settings.admission, Arc::clone(&metrics)),
             budget,
             buffer,
             metrics,
@@ -73,6 +76,10 @@ impl AppState {
 
     pub(crate) fn keys(&self) -> &Keys {
         &self.0.keys
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.0.admission
     }
 
     pub(crate) fn budget(&self) -> &Arc<Budget> {

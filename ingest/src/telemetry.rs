@@ -4,6 +4,10 @@ use std::error::Error;
 use std::fmt;
 use std::fmt::Display;
 use std::io::Write as _;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::Instant;
 
 use tracing_subscriber::filter::LevelFilter;
 
@@ -30,6 +34,48 @@ pub fn complain(error: impl Display) {
     drop(written);
 }
 
+/// How often one class of trouble is told while it lasts.
+const SAY_EVERY: Duration = Duration::from_mins(1);
+
+/// Keeps a log quiet: one class of trouble is told when it begins and once a minute while it lasts.
+///
+/// Only what is about to be logged asks, so that the lock is off the path of requests that go well.
+#[derive(Debug, Default)]
+pub struct Pacer(Mutex<Said>);
+
+#[derive(Debug, Default)]
+struct Said {
+    maybe_last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Pacer {
+    /// One that has told nothing yet.
+    pub const fn new() -> Self {
+        Self(Mutex::new(Said { maybe_last: None, unsaid: 0 }))
+    }
+
+    /// Whether to tell it now, and then how often it was left unsaid before.
+    pub fn may_say(&self) -> Option<u64> {
+        self.may_say_at(Instant::now())
+    }
+
+    fn may_say_at(&self, now: Instant) -> Option<u64> {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.maybe_last.is_some_and(|last| now.duration_since(last) < SAY_EVERY) {
+            said.unsaid += 1;
+            return None;
+        }
+        said.maybe_last = Some(now);
+        Some(std::mem::take(&mut said.unsaid))
+    }
+
+    /// The trouble is over: the next one is told at once.
+    pub fn rest(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).maybe_last = None;
+    }
+}
+
 /// An error with its causes on one line; the JSON log would show the outermost alone.
 #[derive(Debug)]
 pub struct Causes<'a>(pub &'a dyn Error);
@@ -54,5 +100,22 @@ fn filter(level: LogLevel) -> LevelFilter {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_is_told_when_it_begins_and_once_a_minute() {
+        let pacer = Pacer::new();
+        let start = Instant::now();
+        let told: Vec<_> =
+            (0..150).filter_map(|second| pacer.may_say_at(start + Duration::from_secs(second))).collect();
+        assert_eq!(told, [0, 59, 59]);
+        assert_eq!(pacer.may_say_at(start + Duration::from_secs(150)), None);
+        pacer.rest();
+        assert_eq!(pacer.may_say_at(start + Duration::from_secs(151)), Some(30));
     }
 }

@@ -47,6 +47,8 @@ pub(crate) async fn batch(
     extract::require_json(headers)?;
     let maybe_origin = extract::origin(headers).map(std::borrow::Cow::into_owned);
     authenticate::precheck(maybe_origin.as_deref(), state.origins(), &state.keys().snapshot())?;
+    let address = extract::client_ip(peer, headers, state.trusted_proxies());
+    state.admission().check_address(address)?;
     let max_bytes = state.limits().max_batch_bytes;
     let declared = extract::require_length_within(headers, max_bytes)?;
     if state.budget().is_exhausted() {
@@ -57,7 +59,7 @@ pub(crate) async fn batch(
     let work = Work {
         encoding,
         maybe_origin,
-        ip: extract::client_ip(peer, headers, state.trusted_proxies()).to_string(),
+        address,
         user_agent: extract::user_agent(headers),
         received_at,
         nonce: rand::random(),

@@ -2,9 +2,13 @@
 //!
 //! Takes everything by value so that it can run on another thread, away from the connections.
 
+use std::net::IpAddr;
+
 use crate::api::extract::Encoding;
 use crate::api::rejection::Rejection;
 use crate::authenticate;
+use crate::authenticate::Admitted;
+use crate::authenticate::Claim;
 use crate::batch::Rows;
 use crate::budget::Reservation;
 use crate::decode::batch::decode;
@@ -12,6 +16,7 @@ use crate::decode::gzip;
 use crate::encode::encode;
 use crate::event::RawBatch;
 use crate::event::Reception;
+use crate::keys::Scope;
 use crate::normalize;
 use crate::normalize::Normalized;
 use crate::normalize::Normalizer;
@@ -24,7 +29,7 @@ pub(super) struct Work {
     pub(super) body: Vec<u8>,
     pub(super) encoding: Encoding,
     pub(super) maybe_origin: Option<String>,
-    pub(super) ip: String,
+    pub(super) address: IpAddr,
     pub(super) user_agent: String,
     pub(super) received_at: i64,
     pub(super) nonce: [u8; 16],
@@ -55,13 +60,7 @@ pub(super) fn prepare(mut work: Work) -> Result<Prepared, Rejection> {
     }
     let batch = decode(&work.body, limits.max_events_per_batch)?;
     let credential = authenticate::credential(&batch)?;
-    let project = authenticate::authenticate(
-        work.maybe_origin.as_deref(),
-        credential,
-        work.state.origins(),
-        &work.state.keys().snapshot(),
-        work.received_at,
-    )?;
+    let Admitted { project, .. } = admit(&work, credential, batch.events.len())?;
     if batch.excess > 0 {
         return Err(Rejection::TooManyEvents);
     }
@@ -71,7 +70,7 @@ pub(super) fn prepare(mut work: Work) -> Result<Prepared, Rejection> {
         credential: credential.unwrap_or_default(),
         received_at: work.received_at,
         sent_at: batch.sent_at.as_deref().and_then(normalize::sent_at),
-        ip: &work.ip,
+        ip: &work.address.to_string(),
         user_agent: &work.user_agent,
         nonce: work.nonce,
     };
@@ -82,6 +81,23 @@ pub(super) fn prepare(mut work: Work) -> Result<Prepared, Rejection> {
     reservation.shrink_to(0);
     reservation.grow(rows.size())?;
     Ok(Prepared { rows, dropped, reservation })
+}
+
+/// Lets the request in, or refuses it for its key, its origin or a rate.
+fn admit(work: &Work, credential: Option<&str>, events: usize) -> Result<Admitted, Rejection> {
+    let claim = Claim { origin: work.maybe_origin.as_deref(), credential, scope: Scope::Capture };
+    let keys = work.state.keys().snapshot();
+    let admission = work.state.admission();
+    match authenticate::authenticate(claim, work.state.origins(), &keys, work.received_at) {
+        Ok(admitted) => {
+            admission.admit(&admitted, work.address, events, work.received_at)?;
+            Ok(admitted)
+        }
+        Err(refusal) => {
+            admission.charge_refused(work.address);
+            Err(refusal.into())
+        }
+    }
 }
 
 /// Encodes the events that are to be stored and counts the others.

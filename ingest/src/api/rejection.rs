@@ -14,6 +14,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use crate::ack::Unavailable;
+use crate::admission::Limited;
 use crate::authenticate::Refusal;
 use crate::budget::Denied;
 use crate::decode::Malformed;
@@ -43,6 +44,8 @@ pub(crate) enum Rejection {
     BadTimestamp,
     /// Not authenticated.
     Refused(Refusal),
+    /// The key or the address sends too much.
+    Limited(Limited),
     /// The buffer is full.
     Overloaded,
     /// ClickHouse did not take the events in time.
@@ -77,6 +80,7 @@ impl Rejection {
             Self::Malformed(malformed) => return (StatusCode::BAD_REQUEST, malformed.to_string()),
             Self::BadTimestamp => (StatusCode::BAD_REQUEST, "an event has an invalid timestamp"),
             Self::Refused(refusal) => return (status_of(*refusal), refusal.to_string()),
+            Self::Limited(limited) => return (StatusCode::SERVICE_UNAVAILABLE, limited.to_string()),
             Self::Overloaded => {
                 (StatusCode::SERVICE_UNAVAILABLE, "the service is overloaded, send again later")
             }
@@ -100,9 +104,13 @@ fn status_of(refusal: Refusal) -> StatusCode {
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let (status, error) = self.row();
+        let retry_after = match &self {
+            Self::Limited(limited) => HeaderValue::from(limited.retry_after),
+            _ => RETRY_AFTER_SECONDS,
+        };
         let mut response = (status, Json(Body { status: "error", error: &error })).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+            response.headers_mut().insert(RETRY_AFTER, retry_after);
         }
         response
     }
@@ -126,6 +134,12 @@ pub(crate) async fn not_found(method: Method, uri: Uri) -> Response {
 impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+impl From<Limited> for Rejection {
+    fn from(limited: Limited) -> Self {
+        Self::Limited(limited)
     }
 }
 

@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::error::SetupError;
+use crate::reload::Reloads;
 use crate::settings::ClickhouseSettings;
 
 /// How long a pair that was read from the folder is used without another look.
@@ -36,6 +37,7 @@ pub(super) struct Credentials {
     current: ArcSwap<Login>,
     opened: Instant,
     next_look_ms: AtomicU64,
+    reloads: Reloads,
 }
 
 impl Credentials {
@@ -52,7 +54,12 @@ impl Credentials {
             current: ArcSwap::from_pointee(login),
             opened: Instant::now(),
             next_look_ms: AtomicU64::new(millis(LOOK_EVERY)),
+            reloads: Reloads::default(),
         })
+    }
+
+    pub(super) fn reloads(&self) -> &Reloads {
+        &self.reloads
     }
 
     pub(super) fn current(&self) -> Arc<Login> {
@@ -73,15 +80,24 @@ impl Credentials {
     /// Reads the folder again; says whether the login is now another one. An unreadable folder changes nothing.
     pub(super) async fn refresh(&self) -> bool {
         let Some(folder) = &self.maybe_folder else { return false };
-        let Ok(user) = tokio::fs::read_to_string(folder.join("username")).await else { return false };
-        let Ok(password) = tokio::fs::read_to_string(folder.join("password")).await else { return false };
+        let (user, password) = tokio::join!(
+            tokio::fs::read_to_string(folder.join("username")),
+            tokio::fs::read_to_string(folder.join("password"))
+        );
+        let (Ok(user), Ok(password)) = (user, password) else {
+            self.reloads.failed("read");
+            return false;
+        };
         let login = login(&user, &password);
         let current = self.current.load();
         let same =
             current.user == login.user && current.password.expose_secret() == login.password.expose_secret();
-        if !same {
+        if same {
+            self.reloads.unchanged();
+        } else {
             tracing::info!(clickhouse.user = login.user, "read new ClickHouse credentials");
             self.current.store(Arc::new(login));
+            self.reloads.taken();
         }
         !same
     }

@@ -9,6 +9,7 @@ use url::Url;
 use super::Invalid;
 use super::LogLevel;
 use super::Network;
+use crate::admission::pace::Rate;
 use crate::args::env;
 
 /// Collects problems while values are read.
@@ -74,6 +75,16 @@ impl Reader {
 
     pub(super) fn size(&mut self, name: &str, text: Option<&String>, default: u32) -> usize {
         usize::try_from(self.positive(name, text, default)).unwrap_or(usize::MAX)
+    }
+
+    /// A rate, when one is given.
+    pub(super) fn rate(&mut self, name: &str, text: Option<&String>) -> Option<Rate> {
+        let text = given(text)?;
+        let rate = text.parse().ok();
+        if rate.is_none() {
+            self.problem(format!("{name} must be events a second, such as 100 or 100:2000, not {text:?}"));
+        }
+        rate
     }
 
     pub(super) fn log_level(&mut self, text: Option<&String>) -> LogLevel {
