@@ -12,7 +12,8 @@ use crate::service::start_with;
 
 const ONE: &str = r#"{"api_key":"rotated-key","batch":[{"event":"a","distinct_id":"u1"}]}"#;
 
-struct Folder(PathBuf);
+/// A folder that goes with the test.
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Drop for Folder {
     fn drop(&mut self) {
@@ -20,14 +21,19 @@ impl Drop for Folder {
     }
 }
 
-fn folder(name: &str) -> Folder {
+pub(crate) fn folder(name: &str) -> Folder {
     let path = std::env::temp_dir().join(format!("weir-it-{}-{name}", std::process::id()));
     std::fs::create_dir_all(&path).unwrap();
     Folder(path)
 }
 
+/// A key as the keys file names it.
+pub(crate) fn hash(key: &str) -> String {
+    hex::encode(Sha256::digest(key.as_bytes()))
+}
+
 fn keys(generation: u64, key: &str) -> String {
-    let sha256 = hex::encode(Sha256::digest(key.as_bytes()));
+    let sha256 = hash(key);
     let key = json!({"name": "web", "generation": generation, "sha256": sha256, "scopes": ["capture"], "origins": []});
     json!({"generation": generation, "keys": [key]}).to_string()
 }

@@ -6,6 +6,8 @@
 //! The modules say `cfg(test)` so that the lints know them as tests.
 
 #[cfg(test)]
+mod admission_keys;
+#[cfg(test)]
 mod batch;
 #[cfg(test)]
 mod failure;
@@ -15,6 +17,8 @@ mod identity;
 mod keys;
 #[cfg(test)]
 mod migrate;
+#[cfg(test)]
+mod operations_connections;
 #[cfg(test)]
 mod service;
 #[cfg(test)]
