@@ -180,6 +180,10 @@ pub enum Dropped {
     BadProperties,
     /// The id is none.
     BadUuid,
+    /// More bytes of properties than one event may have.
+    TooLarge,
+    /// Properties within properties, too far down.
+    TooDeep,
 }
 
 impl Dropped {
@@ -191,6 +195,8 @@ impl Dropped {
             Self::NotAnObject => "not_an_object",
             Self::BadProperties => "bad_properties",
             Self::BadUuid => "bad_uuid",
+            Self::TooLarge => "too_large",
+            Self::TooDeep => "too_deep",
         }
     }
 }

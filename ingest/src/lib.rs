@@ -22,6 +22,7 @@ pub mod decode;
 pub mod event;
 pub mod identity;
 pub mod normalize;
+pub mod policy;
 
 pub mod batch;
 pub mod budget;

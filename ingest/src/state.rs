@@ -10,6 +10,7 @@ use crate::budget::Budget;
 use crate::buffer::Buffer;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
+use crate::policy::Policy;
 use crate::settings::Limits;
 use crate::settings::Network;
 use crate::settings::Settings;
@@ -26,6 +27,7 @@ struct Shared {
     patience: Duration,
     keys: Arc<Keys>,
     admission: Admission,
+    policy: Policy,
     budget: Arc<Budget>,
     buffer: Buffer,
     metrics: Arc<Metrics>,
@@ -50,6 +52,7 @@ impl AppState {
             trusted_proxies: settings.trusted_proxies.clone(),
             patience: crate::api::batch::patience(settings.clickhouse.timeout),
             keys,
+            policy: Policy::new(&settings.policy),
             admission: Admission::new(&settings.admission, Arc::clone(&metrics)),
             budget,
             buffer,
@@ -80,6 +83,10 @@ impl AppState {
 
     pub(crate) fn admission(&self) -> &Admission {
         &self.0.admission
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.0.policy
     }
 
     pub(crate) fn budget(&self) -> &Arc<Budget> {

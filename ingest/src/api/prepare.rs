@@ -14,6 +14,7 @@ use crate::budget::Reservation;
 use crate::decode::batch::decode;
 use crate::decode::gzip;
 use crate::encode::encode;
+use crate::event::Dialect;
 use crate::event::RawBatch;
 use crate::event::Reception;
 use crate::keys::Scope;
@@ -70,7 +71,7 @@ pub(super) fn prepare(mut work: Work) -> Result<Prepared, Rejection> {
         credential: credential.unwrap_or_default(),
         received_at: work.received_at,
         sent_at: batch.sent_at.as_deref().and_then(normalize::sent_at),
-        ip: &work.address.to_string(),
+        ip: &work.state.policy().address(work.address),
         user_agent: &work.user_agent,
         nonce: work.nonce,
     };
@@ -108,11 +109,21 @@ fn encode_batch(
 ) -> Result<(Rows, usize), Rejection> {
     let mut reservation = state.budget().open();
     let normalizer = Normalizer::new(reception);
+    let policy = state.policy();
+    let is_posthog = reception.dialect == Dialect::Posthog;
     let mut rows = Rows::default();
     let mut dropped = 0;
     for (index, event) in batch.events.iter().enumerate() {
-        match normalizer.normalize(index, event)? {
-            Normalized::Row(row, facts) => encode(&mut rows, reception, &row, &facts),
+        let maybe_excess = if is_posthog { policy.excess(event) } else { None };
+        let outcome = match maybe_excess {
+            Some(excess) => Normalized::Dropped(excess),
+            None => normalizer.normalize(index, event)?,
+        };
+        match outcome {
+            Normalized::Row(mut row, mut facts) => {
+                policy.apply(&mut row, &mut facts);
+                encode(&mut rows, reception, &row, &facts);
+            }
             Normalized::Dropped(reason) => {
                 state.metrics().count_events(reason.label(), 1);
                 dropped += 1;

@@ -15,7 +15,7 @@ fn body(key: &str, events: usize) -> String {
     json!({"api_key": key, "batch": vec![event; events]}).to_string()
 }
 
-fn key(name: &str, generation: u64, text: &str, more: Value) -> Value {
+fn key(name: &str, generation: u64, text: &str, more: &Value) -> Value {
     let mut key =
         json!({"name": name, "generation": generation, "sha256": hash(text), "scopes": ["capture"]});
     key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -36,15 +36,15 @@ async fn used(service: &Running, generation: u64) -> Value {
 async fn overlapping_generations_are_both_accepted_and_the_report_says_which_is_used() {
     let folder = folder("overlap");
     let file = folder.0.join("keys.json");
-    let old = key("web", 1, "old-key", json!({}));
+    let old = key("web", 1, "old-key", &json!({}));
     std::fs::write(&file, json!({"generation": 7, "keys": [old]}).to_string()).unwrap();
     let mut args = settings();
     args.keys_file = Some(file.display().to_string());
     let service = start_with(args).await;
     assert_eq!(status(&service, "old-key").await, 200);
-    let new = key("web", 2, "new-key", json!({}));
-    let expired = key("web", 0, "expired-key", json!({"validUntil": "2020-01-01T00:00:00Z"}));
-    let other = key("web", 3, "otlp-key", json!({"scopes": ["otlp"]}));
+    let new = key("web", 2, "new-key", &json!({}));
+    let expired = key("web", 0, "expired-key", &json!({"validUntil": "2020-01-01T00:00:00Z"}));
+    let other = key("web", 3, "otlp-key", &json!({"scopes": ["otlp"]}));
     let keys = json!({"generation": 8, "keys": [old, new, expired, other]});
     std::fs::write(&file, keys.to_string()).unwrap();
     eventually(async || service.admin("/generation").await.body["keys"] == 8).await;
@@ -74,7 +74,7 @@ async fn overlapping_generations_are_both_accepted_and_the_report_says_which_is_
 async fn a_key_above_its_rate_is_told_to_wait_and_others_are_not() {
     let folder = folder("rate");
     let file = folder.0.join("keys.json");
-    let limited = key("web", 1, "limited-key", json!({"rateLimit": {"eventsPerSecond": 1, "burst": 5}}));
+    let limited = key("web", 1, "limited-key", &json!({"rateLimit": {"eventsPerSecond": 1, "burst": 5}}));
     std::fs::write(&file, json!({"generation": 1, "keys": [limited]}).to_string()).unwrap();
     let mut args = settings();
     args.keys_file = Some(file.display().to_string());

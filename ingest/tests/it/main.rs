@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod admission_keys;
 #[cfg(test)]
+mod admission_policy;
+#[cfg(test)]
 mod batch;
 #[cfg(test)]
 mod failure;

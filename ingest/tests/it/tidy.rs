@@ -5,7 +5,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Rooms without effects: no runtime, no network, no clock, no log.
-const PURE: [&str; 28] = [
+const PURE: [&str; 31] = [
     "admin/report.rs",
     "admission/addresses.rs",
     "admission/look.rs",
@@ -30,6 +30,9 @@ const PURE: [&str; 28] = [
     "normalize/members.rs",
     "normalize/properties.rs",
     "normalize/timestamp.rs",
+    "policy.rs",
+    "policy/address.rs",
+    "policy/properties.rs",
     "reload.rs",
     "settings.rs",
     "settings/policy.rs",
