@@ -96,8 +96,20 @@ pub enum Command {
     Migrate(MigrateArgs),
     /// Print the range of schema versions that this binary serves, as JSON.
     Schema,
+    /// Show or replay the events that ClickHouse refused for their content.
+    #[command(subcommand)]
+    DeadLetters(DeadLettersAction),
     /// Check settings, ClickHouse access and schema version, then exit.
     Check,
+}
+
+/// What `dead-letters` can do. The login needs SELECT and INSERT on the table `dead_letters`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum DeadLettersAction {
+    /// Print the events that wait, as JSON lines.
+    List,
+    /// Insert the rows of all of them again; fails when some are still refused.
+    Replay,
 }
 
 /// Options of `migrate`.

@@ -4,6 +4,9 @@ use std::ops::Range;
 use std::time::Duration;
 use std::time::Instant;
 
+use crate::pieces::Pieces;
+use crate::pieces::Rope;
+
 /// The tables that are written, in the order in which they are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
@@ -32,12 +35,14 @@ impl Table {
     }
 }
 
-/// Encoded rows of some events.
+/// Where the rows of an event end, in each table.
+type Ends = [usize; Table::ALL.len()];
+
+/// Encoded rows of the events of one request.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Rows {
     bytes: [Vec<u8>; Table::ALL.len()],
-    /// Where the rows of each event end, in each table.
-    ends: Vec<[usize; Table::ALL.len()]>,
+    ends: Vec<Ends>,
 }
 
 impl Rows {
@@ -64,7 +69,7 @@ impl Rows {
     /// Memory that is held.
     pub fn size(&self) -> usize {
         let bytes: usize = self.bytes.iter().map(Vec::capacity).sum();
-        bytes + self.ends.capacity() * size_of::<[usize; Table::ALL.len()]>()
+        bytes + self.ends.capacity() * size_of::<Ends>()
     }
 
     /// Gives away spare memory, before the rows wait for others.
@@ -72,26 +77,30 @@ impl Rows {
         self.bytes.iter_mut().for_each(Vec::shrink_to_fit);
         self.ends.shrink_to_fit();
     }
+}
 
-    /// Appends the rows of other events.
-    pub fn append(&mut self, other: &Self) {
-        let offsets = self.bytes.each_ref().map(Vec::len);
-        for (mine, others) in self.bytes.iter_mut().zip(&other.bytes) {
-            mine.extend_from_slice(others);
-        }
-        let shifted = other.ends.iter().map(|ends| std::array::from_fn(|table| ends[table] + offsets[table]));
-        self.ends.extend(shifted);
+/// The rows of many requests, one block per table, ready to be inserted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flush {
+    blocks: [Pieces; Table::ALL.len()],
+    ends: Vec<Ends>,
+}
+
+impl Flush {
+    /// Events held.
+    pub fn len(&self) -> usize {
+        self.ends.len()
     }
 
-    /// Takes the bytes of one table out.
-    pub fn take(&mut self, table: Table) -> Vec<u8> {
-        std::mem::take(&mut self.bytes[table as usize])
+    /// Whether no event is held.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
     }
 
-    /// Where the rows of some events are within a table.
-    pub fn span(&self, table: Table, events: Range<usize>) -> Range<usize> {
+    /// The rows of some events in one table.
+    pub fn rows(&self, table: Table, events: Range<usize>) -> Pieces {
         let end_of = |events: usize| events.checked_sub(1).map_or(0, |last| self.ends[last][table as usize]);
-        end_of(events.start)..end_of(events.end)
+        self.blocks[table as usize].slice(end_of(events.start)..end_of(events.end))
     }
 }
 
@@ -110,62 +119,90 @@ pub struct Thresholds {
 /// busy server gets large blocks, short enough that one hanging insert does not hold up the others.
 const PATIENCE: u32 = 10;
 
+/// The part of an age without a request after which nobody more is expected. Clients that were just answered come back
+/// at once, and a block that waits for all of them is what costs ClickHouse least: each block is a part to be merged.
+const QUIET: u32 = 8;
+
+/// What a batch needs to know of the flushes before it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pace {
+    /// Inserts that run now.
+    pub in_flight: usize,
+    /// When the last one began.
+    pub maybe_begun: Option<Instant>,
+    /// When the last one ended.
+    pub maybe_ended: Option<Instant>,
+}
+
 /// The batch that is being filled.
 #[derive(Debug)]
 pub struct Batch {
-    rows: Rows,
+    ropes: [Rope; Table::ALL.len()],
+    ends: Vec<Ends>,
     opened: Instant,
+    /// When rows were added last.
+    pushed: Instant,
     bytes: usize,
 }
 
 impl Batch {
     /// Opens a batch.
     pub fn open(now: Instant) -> Self {
-        Self { rows: Rows::default(), opened: now, bytes: 0 }
+        Self { ropes: Default::default(), ends: Vec::new(), opened: now, pushed: now, bytes: 0 }
     }
 
     /// Adds the rows of a request and says which events of the batch they are.
-    pub fn push(&mut self, rows: &Rows) -> Range<usize> {
-        let start = self.rows.len();
-        self.rows.append(rows);
+    pub fn push(&mut self, rows: Rows, now: Instant) -> Range<usize> {
+        self.pushed = now;
         self.bytes += rows.size();
-        start..self.rows.len()
+        let start = self.ends.len();
+        let offsets = self.ropes.each_ref().map(Rope::len);
+        let shifted = rows.ends.iter().map(|ends| std::array::from_fn(|table| ends[table] + offsets[table]));
+        self.ends.extend(shifted);
+        for (rope, bytes) in self.ropes.iter_mut().zip(rows.bytes) {
+            rope.push(bytes);
+        }
+        start..self.ends.len()
     }
 
     /// Whether nothing was pushed.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.ends.is_empty()
     }
 
     /// Whether a threshold of size is reached.
     pub fn is_full(&self, thresholds: &Thresholds) -> bool {
-        self.rows.len() >= thresholds.max_rows || self.bytes >= thresholds.max_bytes
+        self.ends.len() >= thresholds.max_rows || self.bytes >= thresholds.max_bytes
     }
 
     /// When the batch is flushed although it is not full.
     ///
-    /// With nothing in flight: at once, unless the last flush was less than an age ago.
-    pub fn due_at(
-        &self,
-        thresholds: &Thresholds,
-        maybe_last_flush: Option<Instant>,
-        in_flight: usize,
-    ) -> Instant {
-        if in_flight > 0 {
-            return self.opened + thresholds.max_age * PATIENCE;
+    /// On an idle service at once. On a busy one when nobody more is expected, an age after the batch could go at the
+    /// latest, and never less than an age after the last flush.
+    pub fn due_at(&self, thresholds: &Thresholds, pace: &Pace) -> Instant {
+        let age = thresholds.max_age;
+        if pace.in_flight > 0 {
+            return self.opened + age * PATIENCE;
         }
-        maybe_last_flush.map_or(self.opened, |last| self.opened.max(last + thresholds.max_age))
+        let (Some(begun), Some(ended)) = (pace.maybe_begun, pace.maybe_ended) else { return self.opened };
+        let quiet = age / QUIET;
+        if self.opened >= (begun + age).max(ended + quiet) {
+            return self.opened;
+        }
+        let settled = (self.pushed.max(ended) + quiet).min(self.opened.max(ended) + age);
+        settled.max(begun + age)
     }
 
-    /// The gathered rows.
-    pub fn into_rows(self) -> Rows {
-        self.rows
+    /// Closes the batch.
+    pub fn into_flush(self) -> Flush {
+        Flush { blocks: self.ropes.map(Rope::finish), ends: self.ends }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rstest::rstest;
 
     const THRESHOLDS: Thresholds =
         Thresholds { max_rows: 2, max_bytes: 4096, max_age: Duration::from_millis(20) };
@@ -181,34 +218,53 @@ mod tests {
     }
 
     #[test]
-    fn appended_rows_are_those_of_all_events_in_order() {
-        let mut all = rows(&[(b"one", b""), (b"two", b"x")]);
-        all.append(&rows(&[(b"three", b"yz")]));
-        assert_eq!(all, rows(&[(b"one", b""), (b"two", b"x"), (b"three", b"yz")]));
-        assert_eq!(all.span(Table::Events, 1..3), 3..11);
-        assert_eq!(all.span(Table::Links, 2..3), 1..3);
-        assert_eq!(all.span(Table::Links, 0..1), 0..0);
+    fn a_flush_holds_the_rows_of_all_events_in_order() {
+        let now = Instant::now();
+        let mut batch = Batch::open(now);
+        batch.push(rows(&[(b"one", b""), (b"two", b"x")]), now);
+        assert_eq!(batch.push(rows(&[(b"three", b"yz")]), now), 2..3);
+        let flush = batch.into_flush();
+        let text = |table, events| String::from_utf8(flush.rows(table, events).to_vec()).unwrap();
+        assert_eq!(text(Table::Events, 0..3), "onetwothree");
+        assert_eq!(text(Table::Events, 1..3), "twothree");
+        assert_eq!(text(Table::Links, 2..3), "yz");
+        assert_eq!(text(Table::Links, 0..1), "");
     }
 
     #[test]
     fn a_batch_is_full_by_rows_or_bytes() {
-        let mut batch = Batch::open(Instant::now());
-        assert_eq!(batch.push(&rows(&[(b"a", b"")])), 0..1);
+        let now = Instant::now();
+        let mut batch = Batch::open(now);
+        assert_eq!(batch.push(rows(&[(b"a", b"")]), now), 0..1);
         assert!(!batch.is_full(&THRESHOLDS));
-        assert_eq!(batch.push(&rows(&[(b"b", b"")])), 1..2);
+        assert_eq!(batch.push(rows(&[(b"b", b"")]), now), 1..2);
         assert!(batch.is_full(&THRESHOLDS));
-        let mut large = Batch::open(Instant::now());
-        large.push(&rows(&[(&[0; 5000], b"")]));
+        let mut large = Batch::open(now);
+        large.push(rows(&[(&[0; 5000], b"")]), now);
         assert!(large.is_full(&THRESHOLDS));
     }
 
-    #[test]
-    fn an_idle_service_flushes_at_once_and_a_busy_one_gathers() {
-        let opened = Instant::now();
-        let batch = Batch::open(opened);
-        let age = THRESHOLDS.max_age;
-        assert_eq!(batch.due_at(&THRESHOLDS, None, 0), opened);
-        assert_eq!(batch.due_at(&THRESHOLDS, Some(opened), 0), opened + age);
-        assert_eq!(batch.due_at(&THRESHOLDS, Some(opened), 1), opened + age * 10);
+    /// A batch that was opened and pushed to at some milliseconds; flushes begun and ended at others.
+    #[rstest]
+    #[case::the_first_one_goes_at_once(100, 100, Pace::default(), 100)]
+    #[case::on_an_idle_service_as_well(100, 100, pace(0, 60, 80), 100)]
+    #[case::flushes_keep_a_distance(100, 100, pace(0, 95, 97), 115)]
+    #[case::clients_that_were_just_answered_are_waited_for(90, 95, pace(0, 50, 110), 112)]
+    #[case::as_long_as_they_come(90, 119, pace(0, 50, 110), 121)]
+    #[case::and_no_longer_than_an_age(90, 129, pace(0, 50, 110), 130)]
+    #[case::an_insert_in_flight_is_waited_for(100, 150, pace(1, 90, 80), 300)]
+    fn a_batch_is_due(#[case] opened: u64, #[case] pushed: u64, #[case] pace: Pace, #[case] due: u64) {
+        let mut batch = Batch::open(at(opened));
+        batch.push(rows(&[(b"a", b"")]), at(pushed));
+        assert_eq!((batch.due_at(&THRESHOLDS, &pace) - at(0)).as_millis(), u128::from(due));
+    }
+
+    fn at(millis: u64) -> Instant {
+        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        *START.get_or_init(Instant::now) + Duration::from_millis(millis)
+    }
+
+    fn pace(in_flight: usize, begun: u64, ended: u64) -> Pace {
+        Pace { in_flight, maybe_begun: Some(at(begun)), maybe_ended: Some(at(ended)) }
     }
 }

@@ -16,6 +16,7 @@ use crate::ack::Ack;
 use crate::ack::Stored;
 use crate::ack::Unavailable;
 use crate::batch::Batch;
+use crate::batch::Pace;
 use crate::batch::Rows;
 use crate::batch::Thresholds;
 use crate::budget::Reservation;
@@ -43,7 +44,7 @@ pub struct Gatherer {
     metrics: Arc<Metrics>,
     open: Option<Open>,
     in_flight: JoinSet<()>,
-    last_flush: Option<Instant>,
+    pace: Pace,
 }
 
 impl std::fmt::Debug for Gatherer {
@@ -83,7 +84,7 @@ pub fn buffer(sink: Arc<dyn Sink>, thresholds: Thresholds, metrics: Arc<Metrics>
         metrics,
         open: None,
         in_flight: JoinSet::new(),
-        last_flush: None,
+        pace: Pace::default(),
     };
     (Buffer { sender }, gatherer)
 }
@@ -107,7 +108,8 @@ impl Gatherer {
             tokio::select! {
                 biased;
                 Some(flushed) = self.in_flight.join_next() => {
-                    self.metrics.inserts_in_flight.set(count(self.in_flight.len()));
+                    self.pace.maybe_ended = Some(Instant::now());
+                    self.count_in_flight();
                     if let Err(error) = flushed {
                         tracing::error!(error = %Causes(&error), "a flush ended abnormally");
                     }
@@ -136,9 +138,9 @@ impl Gatherer {
 
     fn gather(&mut self, entry: Entry) {
         let Entry { rows, ack, reservation } = entry;
-        let open =
-            self.open.get_or_insert_with(|| Open { batch: Batch::open(Instant::now()), waiters: Vec::new() });
-        let share = open.batch.push(&rows);
+        let now = Instant::now();
+        let open = self.open.get_or_insert_with(|| Open { batch: Batch::open(now), waiters: Vec::new() });
+        let share = open.batch.push(rows, now);
         open.waiters.push(Waiter { share, ack, reservation });
     }
 
@@ -151,8 +153,7 @@ impl Gatherer {
         if self.in_flight.len() >= MAX_IN_FLIGHT {
             return None;
         }
-        let open = self.open.as_ref()?;
-        Some(open.batch.due_at(&self.thresholds, self.last_flush, self.in_flight.len()))
+        Some(self.open.as_ref()?.batch.due_at(&self.thresholds, &self.pace))
     }
 
     fn flush_if_due(&mut self, is_closing: bool) {
@@ -162,18 +163,23 @@ impl Gatherer {
             return;
         }
         if let Some(open) = self.open.take() {
-            self.last_flush = Some(now);
+            self.pace.maybe_begun = Some(now);
             let flush = flush(Arc::clone(&self.sink), open, Arc::clone(&self.metrics));
             self.in_flight.spawn(flush);
-            self.metrics.inserts_in_flight.set(count(self.in_flight.len()));
+            self.count_in_flight();
         }
+    }
+
+    fn count_in_flight(&mut self) {
+        self.pace.in_flight = self.in_flight.len();
+        self.metrics.inserts_in_flight.set(count(self.pace.in_flight));
     }
 }
 
 /// Inserts one batch and answers everybody who waits for it.
 async fn flush(sink: Arc<dyn Sink>, open: Open, metrics: Arc<Metrics>) {
     let started = Instant::now();
-    let rows = open.batch.into_rows();
+    let rows = open.batch.into_flush();
     metrics.flush_events.observe(float(rows.len()));
     let outcome = sink.insert(rows).await;
     metrics.flush_seconds.get_or_create(&outcome.is_ok().into()).observe(started.elapsed().as_secs_f64());

@@ -1,25 +1,23 @@
 //! ClickHouse over HTTP: inserts of ready bytes, statements, and small answers.
 //!
-//! Sends each call to the preferred endpoint and moves on to the next one when an endpoint fails. A call is repeated
-//! here only when it is certain that ClickHouse never saw it; every other retry is the caller's decision, made on
-//! [`Error::class`]. Credentials travel in headers, never in a URL, and no error shows them or the statement.
+//! Sends each call to the first endpoint that works. A call is repeated here only when it is certain that ClickHouse
+//! never saw it; every other retry is the caller's decision, made on [`Error::class`]. Credentials travel in headers, never in a URL, and no error shows them or the statement.
 
+mod body;
 mod classify;
 mod credentials;
+mod endpoint;
 mod error;
 mod request;
 mod tls;
 mod trust;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt as _;
-use http_body_util::Full;
 use http_body_util::LengthLimitError;
 use http_body_util::Limited;
 use hyper_rustls::HttpsConnector;
@@ -30,11 +28,15 @@ use hyper_util::rt::TokioTimer;
 use rustls::crypto::aws_lc_rs;
 use url::Url;
 
+use crate::pieces::Pieces;
 use crate::reload::Reloads;
 use crate::settings::ClickhouseSettings;
+use body::Outgoing;
 use credentials::Credentials;
+use endpoint::Endpoints;
 use trust::Trust;
 
+pub use endpoint::Route;
 pub use error::Class;
 pub use error::Error;
 pub use error::SetupError;
@@ -55,19 +57,36 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Shared {
-    http: HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    endpoints: Vec<Url>,
-    preferred: AtomicUsize,
+    http: HttpClient<HttpsConnector<HttpConnector>, Outgoing>,
+    endpoints: Endpoints,
+    /// Whether the endpoints know one another's deduplication tokens.
+    is_replicated: bool,
     credentials: Credentials,
     trust: Arc<Trust>,
 }
+
+/// How long an endpoint that failed may take to say that it is there again.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One call, before it is bound to an endpoint and a login.
 struct Call<'a> {
     maybe_statement: Option<&'a str>,
     settings: &'a [(&'a str, &'a str)],
-    body: Bytes,
+    body: Pieces,
     timeout: Duration,
+}
+
+/// Ready bytes for a table.
+#[derive(Debug)]
+pub struct Insert<'a> {
+    /// Statement that ends in `FORMAT ...`. It travels in the URL: it holds no secret.
+    pub statement: &'a str,
+    /// Settings of the statement.
+    pub settings: &'a [(&'a str, &'a str)],
+    /// Rows in that format.
+    pub body: Pieces,
+    /// How long the attempt may take.
+    pub timeout: Duration,
 }
 
 impl Client {
@@ -82,8 +101,8 @@ impl Client {
             .build(connector);
         let shared = Shared {
             http,
-            endpoints: settings.endpoints.clone(),
-            preferred: AtomicUsize::new(0),
+            endpoints: Endpoints::new(&settings.endpoints),
+            is_replicated: settings.is_replicated,
             credentials: Credentials::open(settings)?,
             trust,
         };
@@ -137,11 +156,18 @@ impl Client {
         &self,
         statement: &str,
         settings: &[(&str, &str)],
-        body: Bytes,
+        body: impl Into<Pieces>,
         timeout: Duration,
     ) -> Result<(), Error> {
-        let call = Call { maybe_statement: Some(statement), settings, body, timeout };
-        self.send(&call).await.map(drop)
+        let insert = Insert { statement, settings, body: body.into(), timeout };
+        self.insert_along(&insert, &mut Route::default()).await
+    }
+
+    /// Makes one attempt to insert; the route remembers what this attempt says about the next one.
+    pub async fn insert_along(&self, insert: &Insert<'_>, route: &mut Route) -> Result<(), Error> {
+        let Insert { statement, settings, body, timeout } = insert;
+        let call = Call { maybe_statement: Some(statement), settings, body: body.clone(), timeout: *timeout };
+        self.send(&call, route).await.map(drop)
     }
 
     /// Runs one statement and throws its output away.
@@ -151,47 +177,69 @@ impl Client {
 
     /// Runs one statement and returns its whole output as text; put the `FORMAT` in the statement.
     pub async fn query_text(&self, sql: &str) -> Result<String, Error> {
-        let body = Bytes::copy_from_slice(sql.as_bytes());
-        let call = Call { maybe_statement: None, settings: &[], body, timeout: self.timeout };
-        let answer = self.send(&call).await?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
+        Ok(String::from_utf8_lossy(&self.query_bytes(sql).await?).into_owned())
     }
 
-    async fn send(&self, call: &Call<'_>) -> Result<Bytes, Error> {
+    /// Runs one statement and returns its whole output as it comes.
+    pub async fn query_bytes(&self, sql: &str) -> Result<Bytes, Error> {
+        let body = Pieces::from(Bytes::copy_from_slice(sql.as_bytes()));
+        let call = Call { maybe_statement: None, settings: &[], body, timeout: self.timeout };
+        self.send(&call, &mut Route::default()).await
+    }
+
+    async fn send(&self, call: &Call<'_>, route: &mut Route) -> Result<Bytes, Error> {
         let credentials = &self.shared.credentials;
         credentials.refresh_when_due().await;
-        match self.send_as_current(call).await {
+        match self.send_as_current(call, route).await {
             // The mounted pair changed while it was read, or since it was read last.
             Err(error) if error.class() == Class::Auth && credentials.refresh().await => {
-                self.send_as_current(call).await
+                self.send_as_current(call, route).await
             }
             answered => answered,
         }
     }
 
-    async fn send_as_current(&self, call: &Call<'_>) -> Result<Bytes, Error> {
-        let count = self.shared.endpoints.len();
-        let first = self.shared.preferred.load(Ordering::Relaxed);
+    async fn send_as_current(&self, call: &Call<'_>, route: &mut Route) -> Result<Bytes, Error> {
+        let endpoints = &self.shared.endpoints;
+        let candidates = endpoints.candidates(route);
         let mut failure = None;
-        for index in (first..first + count).map(|index| index % count) {
-            let error = match tokio::time::timeout(call.timeout, self.attempt(index, call)).await {
-                Ok(Ok(answer)) => return Ok(answer),
+        for (position, candidate) in candidates.iter().enumerate() {
+            let is_last = position + 1 == candidates.len();
+            if candidate.is_suspect && !is_last && !self.is_back(candidate.index).await {
+                continue;
+            }
+            let error = match tokio::time::timeout(call.timeout, self.attempt(candidate.index, call)).await {
+                Ok(Ok(answer)) => {
+                    endpoints.works(candidate.index);
+                    return Ok(answer);
+                }
                 Ok(Err(error)) => error,
                 Err(_) => Error::Timeout(call.timeout),
             };
             if matches!(error.class(), Class::Transient | Class::Unknown) {
-                self.shared.preferred.store((index + 1) % count, Ordering::Relaxed);
+                endpoints.failed(candidate.index);
+            }
+            if error.class() == Class::Unknown && !self.shared.is_replicated {
+                route.maybe_pinned = Some(candidate.index);
             }
             if !error.is_unsent() {
                 return Err(error);
             }
             failure = Some(error);
         }
-        Err(failure.expect("there is at least one endpoint"))
+        Err(failure.expect("the last endpoint is always tried"))
+    }
+
+    /// Whether an endpoint that failed answers again, whatever it answers.
+    async fn is_back(&self, index: usize) -> bool {
+        let uri = request::ping_uri(self.shared.endpoints.url(index));
+        let Ok(request) = Request::get(uri).body(Outgoing::new(Pieces::default())) else { return false };
+        let answered = tokio::time::timeout(PING_TIMEOUT, self.shared.http.request(request)).await;
+        matches!(answered, Ok(Ok(response)) if !response.status().is_server_error())
     }
 
     async fn attempt(&self, index: usize, call: &Call<'_>) -> Result<Bytes, Error> {
-        let request = self.build_request(&self.shared.endpoints[index], call)?;
+        let request = self.build_request(self.shared.endpoints.url(index), call)?;
         let response = self.shared.http.request(request).await.map_err(Error::from_transport)?;
         let (head, body) = response.into_parts();
         let answer = match Limited::new(body, MAX_ANSWER_BYTES).collect().await {
@@ -205,10 +253,11 @@ impl Client {
         }
     }
 
-    fn build_request(&self, endpoint: &Url, call: &Call<'_>) -> Result<Request<Full<Bytes>>, Error> {
+    fn build_request(&self, endpoint: &Url, call: &Call<'_>) -> Result<Request<Outgoing>, Error> {
         let login = self.shared.credentials.current();
         let uri = request::uri(endpoint, call.maybe_statement, call.settings);
-        let mut request = Request::post(uri).body(Full::new(call.body.clone())).map_err(Error::Request)?;
+        let mut request =
+            Request::post(uri).body(Outgoing::new(call.body.clone())).map_err(Error::Request)?;
         request::put_headers(request.headers_mut(), &login, self.maybe_database.as_deref())
             .map_err(|error| Error::Request(error.into()))?;
         Ok(request)

@@ -2,6 +2,8 @@
 //!
 //! The column lists here and the order of the writes below are one decision; a contract test reads rows back.
 
+mod head;
+
 use uuid::Uuid;
 
 use crate::batch::Rows;
@@ -10,6 +12,9 @@ use crate::event::EventRow;
 use crate::event::Fact;
 use crate::event::Reception;
 use crate::identity::person_id;
+
+pub(crate) use head::EventHead;
+pub(crate) use head::head;
 
 /// Columns of each table, in the order in which they are encoded.
 pub fn columns(table: Table) -> &'static str {
@@ -100,26 +105,32 @@ fn put_value(block: &mut Vec<u8>, timestamp: i64, uuid: Uuid, value: &str) {
     put_text(block, value);
 }
 
-fn put_time(block: &mut Vec<u8>, microseconds: i64) {
+/// Microseconds since 1970.
+pub(crate) fn put_time(block: &mut Vec<u8>, microseconds: i64) {
     block.extend_from_slice(&microseconds.to_le_bytes());
 }
 
 /// Two halves, each with its least byte first.
-fn put_uuid(block: &mut Vec<u8>, uuid: Uuid) {
+pub(crate) fn put_uuid(block: &mut Vec<u8>, uuid: Uuid) {
     let (high, low) = uuid.as_u64_pair();
     block.extend_from_slice(&high.to_le_bytes());
     block.extend_from_slice(&low.to_le_bytes());
 }
 
+/// As bytes.
+pub(crate) fn put_text(block: &mut Vec<u8>, text: &str) {
+    put_bytes(block, text.as_bytes());
+}
+
 /// Length in seven-bit groups, then the bytes.
-fn put_text(block: &mut Vec<u8>, text: &str) {
-    let mut rest = text.len();
+pub(crate) fn put_bytes(block: &mut Vec<u8>, bytes: &[u8]) {
+    let mut rest = bytes.len();
     while rest >= 0x80 {
         block.push(low_byte(rest) | 0x80);
         rest >>= 7;
     }
     block.push(low_byte(rest));
-    block.extend_from_slice(text.as_bytes());
+    block.extend_from_slice(bytes);
 }
 
 fn low_byte(value: usize) -> u8 {
@@ -138,6 +149,45 @@ mod tests {
             assert_eq!(block[..prefix.len()], prefix);
             assert_eq!(block.len(), prefix.len() + length);
         }
+    }
+
+    #[test]
+    fn the_head_of_an_encoded_event_can_be_read_back() {
+        let project = crate::event::Project { key_name: "web".into() };
+        let reception = Reception {
+            project: &project,
+            dialect: crate::event::Dialect::Seed,
+            credential: "",
+            received_at: 1_700_000_000_000_001,
+            sent_at: None,
+            ip: "::1",
+            user_agent: "agent",
+            nonce: [0; 16],
+        };
+        let event = EventRow {
+            uuid: Uuid::from_u128(7),
+            event: "clicked",
+            distinct_id: "u1".into(),
+            person_id: person_id("u1"),
+            timestamp: 5,
+            client_day: 7,
+            ip: "::1".into(),
+            promoted: crate::event::Promoted::default(),
+            properties: "{}".into(),
+        };
+        let mut rows = Rows::default();
+        encode(&mut rows, &reception, &event, &[]);
+        let row = std::mem::take(rows.table_mut(Table::Events));
+        let expected = EventHead {
+            uuid: event.uuid,
+            api_key: "web".into(),
+            event: "clicked".into(),
+            distinct_id: "u1".into(),
+            inserted_at: reception.received_at,
+        };
+        let columns = columns(Table::Events);
+        assert_eq!(head(columns, &row), Some(expected));
+        assert_eq!(head(columns, &row[..row.len() - 1]), None);
     }
 
     #[test]

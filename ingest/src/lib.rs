@@ -27,12 +27,14 @@ pub mod policy;
 pub mod batch;
 pub mod budget;
 pub mod encode;
+pub mod pieces;
 pub mod retry;
 
 pub mod ack;
 pub mod admission;
 pub mod authenticate;
 pub mod buffer;
+pub mod dead_letter;
 pub mod keys;
 pub mod reload;
 pub mod sink;

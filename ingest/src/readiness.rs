@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::batch::Table;
 use crate::clickhouse;
 use crate::clickhouse::Client;
+use crate::dead_letter;
 use crate::encode::columns;
 use crate::metrics::Metrics;
 use crate::migrate;
@@ -116,9 +117,10 @@ pub async fn check(client: &Client, migrations: &migrate::Options) -> Result<(),
     {
         return Err(Problem::OutsideRange(version));
     }
-    for table in Table::ALL {
+    let tables = Table::ALL.map(|table| (table.name(), columns(table)));
+    for (table, columns) in tables.into_iter().chain([(dead_letter::TABLE, dead_letter::COLUMNS)]) {
         // A blank line is no row: proves login, rights, table and columns, and needs no right to read.
-        let statement = format!("INSERT INTO {} ({}) FORMAT JSONEachRow", table.name(), columns(table));
+        let statement = format!("INSERT INTO {table} ({columns}) FORMAT JSONEachRow");
         let tried = client.insert(&statement, &[], Bytes::from_static(b"\n"), CHECK_TIMEOUT).await;
         tried.map_err(|source| Problem::Clickhouse { act: "insert into the product tables", source })?;
     }

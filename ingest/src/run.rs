@@ -9,6 +9,7 @@ use crate::args::Args;
 use crate::args::Command;
 use crate::args::MigrateArgs;
 use crate::clickhouse::Client;
+use crate::dead_letter;
 use crate::migrate;
 use crate::readiness;
 use crate::schema;
@@ -48,6 +49,7 @@ async fn dispatch(command: Command, settings: &Settings) -> ExitCode {
         Command::Migrate(args) => migrate::run(settings, args).await,
         Command::Schema => schema::run(),
         Command::Serve => serve(settings).await,
+        Command::DeadLetters(action) => dead_letter::run(settings, action).await,
         Command::Check => report(check(settings).await),
     }
 }

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 /// Lowest migration version that can be served.
-pub const MINIMUM: u32 = 1;
+pub const MINIMUM: u32 = 2;
 /// Highest migration version that can be served; the target of `migrate`.
-pub const MAXIMUM: u32 = 1;
+pub const MAXIMUM: u32 = 2;
 
 /// Prints the range as JSON.
 #[expect(clippy::print_stdout, reason = "the output is the answer of this subcommand")]

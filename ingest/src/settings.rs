@@ -117,6 +117,8 @@ pub struct BufferSettings {
 pub struct ClickhouseSettings {
     /// HTTP endpoints, tried in order.
     pub endpoints: Vec<Url>,
+    /// Whether the endpoints are replicas of one another: then any of them knows the blocks of all.
+    pub is_replicated: bool,
     /// User, unless `credentials_dir` is set.
     pub user: String,
     /// Password, unless `credentials_dir` is set.
@@ -219,6 +221,7 @@ fn buffer_settings(reader: &mut Reader, args: &SettingsArgs) -> BufferSettings {
 fn clickhouse_settings(reader: &mut Reader, args: &SettingsArgs) -> ClickhouseSettings {
     ClickhouseSettings {
         endpoints: reader.endpoints(args.clickhouse_url.as_ref()),
+        is_replicated: reader::given(args.clickhouse_cluster.as_ref()).is_some(),
         user: reader::given(args.clickhouse_user.as_ref()).unwrap_or("default").to_owned(),
         password: args.clickhouse_password.clone().unwrap_or_default().into(),
         credentials_dir: reader::path(args.clickhouse_credentials_dir.as_ref()),

@@ -1,13 +1,17 @@
 //! Where flushed rows go: the one trait that is substituted in tests.
 
 mod clickhouse;
+mod insert;
 
 use futures::future::BoxFuture;
 
 use crate::ack::Unavailable;
-use crate::batch::Rows;
+use crate::batch::Flush;
 
 pub use clickhouse::ClickhouseSink;
+pub(crate) use insert::Block;
+pub(crate) use insert::Inserter;
+pub(crate) use insert::Stopped;
 
 /// Takes the rows of a flush.
 pub trait Sink: Send + Sync + 'static {
@@ -15,5 +19,5 @@ pub trait Sink: Send + Sync + 'static {
     ///
     /// `Ok` means that everything else is confirmed. After `Err` some of it may be stored; the clients will send it
     /// again, and readers see a repeated event once.
-    fn insert(&self, rows: Rows) -> BoxFuture<'_, Result<Vec<usize>, Unavailable>>;
+    fn insert(&self, flush: Flush) -> BoxFuture<'_, Result<Vec<usize>, Unavailable>>;
 }

@@ -8,6 +8,7 @@ use futures::future::FutureExt as _;
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::batch::Flush;
 use crate::batch::Table;
 use crate::budget::Budget;
 
@@ -20,8 +21,8 @@ struct MemorySink {
 }
 
 impl Sink for MemorySink {
-    fn insert(&self, rows: Rows) -> BoxFuture<'_, Result<Vec<usize>, Unavailable>> {
-        self.blocks.lock().unwrap().push(rows.len());
+    fn insert(&self, flush: Flush) -> BoxFuture<'_, Result<Vec<usize>, Unavailable>> {
+        self.blocks.lock().unwrap().push(flush.len());
         async move {
             self.permits.acquire().await.unwrap().forget();
             if self.fails { Err(Unavailable) } else { Ok(self.refused.clone()) }

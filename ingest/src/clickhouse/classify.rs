@@ -52,33 +52,38 @@ fn name_in(text: &str) -> &str {
     text.rsplit(['(', ')']).find(is_name).unwrap_or("without a name")
 }
 
+/// The login or its rights do not suffice: unknown, wrong, missing or expired login, address or database not allowed,
+/// rights missing, a second factor asked for.
+const AUTH: [i32; 9] = [192, 193, 194, 195, 291, 497, 516, 720, 767];
+
+/// The server gave up while the statement ran, or does not know itself: timeouts, sockets, aborted and cancelled
+/// statements, unfinished work, an error of the file system after the write, Keeper, S3, and what it has no word for.
+const UNKNOWN: [i32; 22] = [
+    49, 95, 96, 159, 160, 204, 209, 210, 236, 244, 319, 341, 394, 499, 659, 677, 710, 735, 999, 1000, 1001,
+    1002,
+];
+
+/// Refused before anything was stored, for a reason that passes.
+const TRANSIENT: [i32; 47] = [
+    // Files, folders, memory, disk.
+    74, 75, 76, 77, 172, 173, 241, 243, 400, 586, 641, 771, 777, 778,
+    // Quota, too many queries, connections, sessions, parts or mutations, overload.
+    201, 202, 203, 252, 290, 364, 574, 692, 700, 745, 749, 762, 776, // Threads and locks.
+    335, 337, 384, 411, 425, 439, 473, 738,
+    // Replicas, Keeper, tables that are read-only or not there yet for the moment.
+    225, 242, 254, 265, 279, 285, 286, 305, 667, 695, 722, 733,
+];
+
 /// Class of an exception of ClickHouse.
 pub(super) fn class_of_code(code: i32) -> Class {
-    match code {
-        // Unknown, wrong or missing login, address not allowed, rights missing.
-        192..=195 | 497 | 516 => Class::Auth,
-        // The server gave up while the statement ran: timeout, socket timeout, aborted, unknown status, cancelled.
-        159 | 209 | 236 | 319 | 394 => Class::Unknown,
-        // Files and disk; quota, too many queries or parts, memory, threads, locks; network, replicas, Keeper, tables
-        // that are read-only for the moment.
-        74..=76
-        | 243
-        | 425
-        | 201..=203
-        | 241
-        | 252
-        | 439
-        | 473
-        | 210
-        | 225
-        | 242
-        | 279
-        | 285
-        | 286
-        | 305
-        | 999
-        | 1000 => Class::Transient,
-        _ => Class::Definite,
+    if AUTH.contains(&code) {
+        Class::Auth
+    } else if UNKNOWN.contains(&code) {
+        Class::Unknown
+    } else if TRANSIENT.contains(&code) {
+        Class::Transient
+    } else {
+        Class::Definite
     }
 }
 
@@ -93,31 +98,15 @@ pub(super) fn class_of_status(status: u16) -> Class {
     }
 }
 
-/// Whether a code says that rows were unreadable or out of range.
+/// Rows were unreadable, out of range, or against a constraint: also in the expressions of materialized columns.
+const DATA: [i32; 34] = [
+    6, 25, 26, 27, 28, 33, 38, 41, 69, 70, 72, 117, 127, 128, 130, 131, 153, 248, 306, 321, 349, 376, 395,
+    407, 441, 467, 469, 563, 621, 632, 645, 675, 676, 691,
+];
+
+/// Whether a code says that ClickHouse refused because of the rows themselves.
 pub(super) fn is_data_fault(code: i32) -> bool {
-    matches!(
-        code,
-        6 | 25
-            ..=28
-                | 33
-                | 38
-                | 41
-                | 69
-                | 70
-                | 72
-                | 117
-                | 128
-                | 131
-                | 321
-                | 349
-                | 376
-                | 407
-                | 467
-                | 469
-                | 675
-                | 676
-                | 691
-    )
+    DATA.contains(&code)
 }
 
 #[cfg(test)]
@@ -159,12 +148,29 @@ mod tests {
     #[case(242, Class::Transient, false)]
     #[case(159, Class::Unknown, false)]
     #[case(319, Class::Unknown, false)]
+    #[case(243, Class::Transient, false)]
+    #[case(745, Class::Transient, false)]
+    #[case(999, Class::Unknown, false)]
+    #[case(209, Class::Unknown, false)]
+    #[case(720, Class::Auth, false)]
+    #[case(164, Class::Definite, false)]
     #[case(60, Class::Definite, false)]
+    #[case(16, Class::Definite, false)]
+    #[case(774, Class::Definite, false)]
+    #[case(117, Class::Definite, true)]
+    #[case(469, Class::Definite, true)]
     #[case(33, Class::Definite, true)]
     #[case(321, Class::Definite, true)]
     #[case(12345, Class::Definite, false)]
     fn codes_have_classes(#[case] code: i32, #[case] class: Class, #[case] data: bool) {
         assert_eq!((class_of_code(code), is_data_fault(code)), (class, data));
+    }
+
+    #[test]
+    fn a_code_has_one_class() {
+        let mut codes = [&AUTH[..], &UNKNOWN, &TRANSIENT, &DATA].concat();
+        codes.sort_unstable();
+        assert!(codes.windows(2).all(|pair| pair[0] != pair[1]), "{codes:?}");
     }
 
     #[rstest]

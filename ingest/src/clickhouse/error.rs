@@ -91,6 +91,14 @@ impl Error {
         }
     }
 
+    /// Name of the exception, when ClickHouse itself refused.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Refused { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
     /// Whether ClickHouse refused because of the rows, so that other rows of the same block may be stored.
     pub fn is_data_fault(&self) -> bool {
         self.code().is_some_and(classify::is_data_fault)

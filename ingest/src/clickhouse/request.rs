@@ -25,6 +25,15 @@ pub(super) fn uri(endpoint: &Url, maybe_statement: Option<&str>, settings: &[(&s
     url.into()
 }
 
+/// URL that ClickHouse answers without a login.
+pub(super) fn ping_uri(endpoint: &Url) -> String {
+    let mut url = endpoint.clone();
+    url.set_query(None);
+    let path = format!("{}/ping", endpoint.path().trim_end_matches('/'));
+    url.set_path(&path);
+    url.into()
+}
+
 /// Puts login and database where no proxy logs them.
 pub(super) fn put_headers(
     headers: &mut HeaderMap,
@@ -54,6 +63,13 @@ mod tests {
             uri,
             "https://ch.example/proxy/?wait_end_of_query=1&a=1%26b%3D2&query=INSERT+INTO+t+FORMAT+RowBinary"
         );
+    }
+
+    #[test]
+    fn a_ping_goes_behind_the_path_prefix() {
+        let ping = |text: &str| ping_uri(&Url::parse(text).unwrap());
+        assert_eq!(ping("https://ch.example/proxy/?a=1"), "https://ch.example/proxy/ping");
+        assert_eq!(ping("http://ch.example:8123"), "http://ch.example:8123/ping");
     }
 
     #[test]

@@ -7,7 +7,10 @@ use super::split::split;
 pub(super) const LEDGER: &str = include_str!("../../migrations/ledger.sql");
 
 /// Every migration in order; the version is the position, from 1.
-const MIGRATIONS: &[(&str, &str)] = &[("product", include_str!("../../migrations/0001_product.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("product", include_str!("../../migrations/0001_product.sql")),
+    ("dead_letters", include_str!("../../migrations/0002_dead_letters.sql")),
+];
 
 /// One statement of one migration.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -123,6 +123,6 @@ impl Ledger {
             quote_identifier(&self.rendering.database)
         );
         let settings = [("insert_deduplication_token", token.as_str()), ("async_insert", "0")];
-        self.client.insert(&statement, &settings, body.into(), super::CALL_TIMEOUT).await
+        self.client.insert(&statement, &settings, body, super::CALL_TIMEOUT).await
     }
 }

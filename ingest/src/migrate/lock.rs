@@ -123,7 +123,7 @@ impl Lock {
         let claim = Claim { run_id: self.run_id, host, is_released };
         let body = serde_json::to_vec(&claim).expect("numbers and texts are JSON");
         let statement = format!("INSERT INTO {} (run_id, host, is_released) FORMAT JSONEachRow", self.table);
-        self.client.insert(&statement, &[("async_insert", "0")], body.into(), self.times.expiry / 2).await
+        self.client.insert(&statement, &[("async_insert", "0")], body, self.times.expiry / 2).await
     }
 
     /// The live claim that was made first.

@@ -1,104 +1,96 @@
-//! Inserts the rows of a flush into ClickHouse: one block per table, retried with the same bytes, split for poison.
+//! Inserts the rows of a flush into ClickHouse: one block per table, split for poison, which goes to the dead letters.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::future::FutureExt as _;
-use sha2::Digest as _;
-use sha2::Sha256;
 use tokio::time::Instant;
 
 use super::Sink;
+use super::insert::Block;
+use super::insert::Inserter;
+use super::insert::Stopped;
 use crate::ack::Unavailable;
-use crate::batch::Rows;
+use crate::batch::Flush;
 use crate::batch::Table;
-use crate::clickhouse::Class;
 use crate::clickhouse::Client;
 use crate::clickhouse::Error;
+use crate::dead_letter;
+use crate::dead_letter::DeadLetter;
+use crate::dead_letter::Reason;
 use crate::encode::columns;
+use crate::encode::head;
 use crate::metrics::Metrics;
-use crate::retry;
-use crate::retry::Decision;
-use crate::retry::Failure;
+use crate::pieces::Pieces;
 use crate::telemetry::Causes;
+
+/// Refused events of one flush beyond which the fault is the table's: then nothing is dropped.
+const MAX_REFUSED: usize = 1000;
 
 /// Inserts into the tables of one database.
 #[derive(Debug)]
 pub struct ClickhouseSink {
-    client: Client,
+    inserter: Inserter,
     timeout: Duration,
     metrics: Arc<Metrics>,
 }
 
-/// One table's rows of a flush.
-struct Block<'a> {
-    table: Table,
-    bytes: Bytes,
-    rows: &'a Rows,
+/// One flush on its way.
+struct Delivery<'a> {
+    flush: &'a Flush,
+    /// Until when failed attempts are repeated.
     deadline: Instant,
-}
-
-/// Why an insert was given up.
-enum Stopped {
-    /// For now.
-    Unavailable,
-    /// For ever, because of at least one of the rows.
-    Refused(Error),
+    letters: Vec<DeadLetter>,
 }
 
 impl Sink for ClickhouseSink {
-    fn insert(&self, rows: Rows) -> BoxFuture<'_, Result<Vec<usize>, Unavailable>> {
-        self.insert_tables(rows).boxed()
+    fn insert(&self, flush: Flush) -> BoxFuture<'_, Result<Vec<usize>, Unavailable>> {
+        self.deliver(flush).boxed()
     }
 }
 
 impl ClickhouseSink {
     /// `timeout` bounds one attempt; new attempts start for half of it, so that clients hear 503 before they give up.
     pub fn new(client: Client, timeout: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { client, timeout, metrics }
+        Self { inserter: Inserter::new(client, timeout, Arc::clone(&metrics)), timeout, metrics }
     }
 
-    async fn insert_tables(&self, mut rows: Rows) -> Result<Vec<usize>, Unavailable> {
+    async fn deliver(&self, flush: Flush) -> Result<Vec<usize>, Unavailable> {
         let deadline = Instant::now() + self.timeout / 2;
+        let mut delivery = Delivery { flush: &flush, deadline, letters: Vec::new() };
         let mut refused = Vec::new();
         for table in Table::ALL {
-            let bytes = Bytes::from(rows.take(table));
-            if bytes.is_empty() {
-                continue;
-            }
-            let block = Block { table, bytes, rows: &rows, deadline };
             // What a refused event says about persons is refused with it.
-            let refused_here = self.insert_block(&block, spans_between(&refused, rows.len())).await?;
+            let spans = spans_between(&refused, flush.len());
+            let refused_here = self.insert_table(&mut delivery, table, spans).await?;
             if table == Table::Events {
                 refused = refused_here;
             }
         }
+        self.keep(&delivery).await?;
         Ok(refused)
     }
 
-    /// Inserts a block; when ClickHouse refuses it for its rows, halves it until the refused events stand alone.
-    async fn insert_block(
+    /// Inserts a table's rows; when ClickHouse refuses them for their content, halves them until the refused events
+    /// stand alone.
+    async fn insert_table(
         &self,
-        block: &Block<'_>,
+        delivery: &mut Delivery<'_>,
+        table: Table,
         mut pending: Vec<Range<usize>>,
     ) -> Result<Vec<usize>, Unavailable> {
         let mut refused = Vec::new();
         while let Some(events) = pending.pop() {
-            let error = match self.insert_span(block, events.clone()).await {
+            let rows = delivery.flush.rows(table, events.clone());
+            let error = match self.insert_rows(table, rows, delivery.deadline).await {
                 Ok(()) => continue,
                 Err(Stopped::Unavailable) => return Err(Unavailable),
                 Err(Stopped::Refused(error)) => error,
             };
             if events.len() == 1 {
-                self.metrics.refused_rows.get_or_create(&block.table.into()).inc();
-                tracing::error!(
-                    error = %Causes(&error),
-                    db.collection.name = block.table.name(),
-                    "dropped a row that ClickHouse refuses"
-                );
+                self.refuse(delivery, table, events.start, &error)?;
                 refused.push(events.start);
                 continue;
             }
@@ -110,59 +102,63 @@ impl ClickhouseSink {
         Ok(refused)
     }
 
-    async fn insert_span(&self, block: &Block<'_>, events: Range<usize>) -> Result<(), Stopped> {
-        let bytes = block.bytes.slice(block.rows.span(block.table, events));
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let statement =
-            format!("INSERT INTO {} ({}) FORMAT RowBinary", block.table.name(), columns(block.table));
-        let token = token(block.table, &bytes);
-        let settings = [
-            ("insert_deduplication_token", token.as_str()),
-            ("insert_deduplicate", "1"),
-            // Events of many months in one block are slow, not wrong.
-            ("max_partitions_per_insert_block", "0"),
-            // Acknowledged means written, whatever the profile of the user says.
-            ("async_insert", "0"),
-        ];
-        let mut attempts = 0;
-        loop {
-            let outcome = self.client.insert(&statement, &settings, bytes.clone(), self.timeout).await;
-            let Err(error) = outcome else {
-                self.metrics.clickhouse_up.set(1);
-                return Ok(());
-            };
-            attempts += 1;
-            self.after(error, attempts, block).await?;
-        }
+    async fn insert_rows(&self, table: Table, rows: Pieces, deadline: Instant) -> Result<(), Stopped> {
+        let block = Block { table: table.name(), columns: columns(table), rows, deadline };
+        self.inserter.insert(&block).await
     }
 
-    /// Waits before the next attempt, or says why there is none.
-    async fn after(&self, error: Error, attempts: u32, block: &Block<'_>) -> Result<(), Stopped> {
-        let class = error.class();
-        let failure = Failure {
-            class,
-            is_data_fault: error.is_data_fault(),
-            attempts,
-            remaining: block.deadline.saturating_duration_since(Instant::now()),
+    /// Notes that a table refuses an event.
+    fn refuse(
+        &self,
+        delivery: &mut Delivery<'_>,
+        table: Table,
+        event: usize,
+        error: &Error,
+    ) -> Result<(), Unavailable> {
+        if delivery.letters.len() == MAX_REFUSED || Instant::now() > delivery.deadline + self.timeout {
+            tracing::error!(
+                error = %Causes(error),
+                db.collection.name = table.name(),
+                "so many events are refused that the table must be at fault; clients are asked to send again"
+            );
+            return Err(Unavailable);
+        }
+        self.metrics.refused_rows.get_or_create(&table.into()).inc();
+        tracing::error!(
+            error = %Causes(error),
+            db.collection.name = table.name(),
+            "ClickHouse refuses an event for its content; it goes to the dead letters"
+        );
+        let events = event..event + 1;
+        let row = delivery.flush.rows(Table::Events, events.clone()).to_vec();
+        let Some(head) = head(columns(Table::Events), &row) else {
+            // Unreadable to ourselves: nothing would be known about the letter.
+            return Err(Unavailable);
         };
-        self.metrics.insert_failures.get_or_create(&class.into()).inc();
-        match retry::decide(failure, rand::random()) {
-            Decision::Split => Err(Stopped::Refused(error)),
-            Decision::RetryAfter(pause) => {
-                tokio::time::sleep(pause).await;
-                Ok(())
-            }
-            Decision::GiveUp => {
-                self.metrics.clickhouse_up.set(0);
-                tracing::error!(
-                    error = %Causes(&error),
-                    db.collection.name = block.table.name(),
-                    weir.insert.attempts = attempts,
-                    "failed to insert; clients are asked to send again"
-                );
-                Err(Stopped::Unavailable)
+        delivery.letters.push(DeadLetter {
+            table: table.name(),
+            columns: columns(table),
+            head,
+            reason: Reason::of(error),
+            rows: delivery.flush.rows(table, events).to_vec(),
+        });
+        Ok(())
+    }
+
+    /// Stores the refused events, before anybody is told that they were dropped.
+    async fn keep(&self, delivery: &Delivery<'_>) -> Result<(), Unavailable> {
+        let block = Block {
+            table: dead_letter::TABLE,
+            columns: dead_letter::COLUMNS,
+            rows: dead_letter::encode(&delivery.letters).into(),
+            deadline: delivery.deadline,
+        };
+        match self.inserter.insert(&block).await {
+            Ok(()) => Ok(()),
+            Err(Stopped::Unavailable) => Err(Unavailable),
+            Err(Stopped::Refused(error)) => {
+                tracing::error!(error = %Causes(&error), "the dead letters are refused as well");
+                Err(Unavailable)
             }
         }
     }
@@ -176,25 +172,6 @@ fn spans_between(refused: &[usize], events: usize) -> Vec<Range<usize>> {
     let mut spans: Vec<_> = spans.filter(|span| !span.is_empty()).collect();
     spans.reverse();
     spans
-}
-
-/// Names a block by its content, so that the same rows are stored once however often they are sent.
-fn token(table: Table, bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    format!("{}-{}", hex::encode(&digest[..16]), table.name())
-}
-
-/// Word for metrics.
-impl From<Class> for crate::metrics::FailureLabel {
-    fn from(class: Class) -> Self {
-        let class = match class {
-            Class::Transient => "transient",
-            Class::Definite => "definite",
-            Class::Auth => "auth",
-            Class::Unknown => "unknown",
-        };
-        Self { class }
-    }
 }
 
 impl From<Table> for crate::metrics::TableLabel {
@@ -212,12 +189,5 @@ mod tests {
         assert_eq!(spans_between(&[], 3), vec![0..3]);
         assert_eq!(spans_between(&[0, 3, 4], 7), vec![5..7, 1..3]);
         assert!(spans_between(&[0], 1).is_empty());
-    }
-
-    #[test]
-    fn the_token_follows_content_and_table() {
-        assert_eq!(token(Table::Events, b"x"), token(Table::Events, b"x"));
-        assert_ne!(token(Table::Events, b"x"), token(Table::Events, b"y"));
-        assert_ne!(token(Table::Events, b"x"), token(Table::Links, b"x"));
     }
 }

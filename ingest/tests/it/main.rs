@@ -12,6 +12,8 @@ mod admission_policy;
 #[cfg(test)]
 mod batch;
 #[cfg(test)]
+mod dead_letter;
+#[cfg(test)]
 mod failure;
 #[cfg(test)]
 mod identity;

@@ -31,12 +31,12 @@ async fn a_fresh_database_gets_everything_and_a_second_run_writes_nothing() {
         let options = database.options();
         let count = options.steps.len();
         let report = apply(&database.client, &options).await.unwrap();
-        assert_eq!(report, Report { statements: count, version: 1 });
+        assert_eq!(report, Report { statements: count, version: 2 });
         let before = database.fingerprint().await;
         let claims = "SELECT count() FROM {db}.schema_migration_claims";
         let claimed = database.query(claims).await;
         let report = apply(&database.client, &options).await.unwrap();
-        assert_eq!(report, Report { statements: 0, version: 1 });
+        assert_eq!(report, Report { statements: 0, version: 2 });
         assert_eq!(database.fingerprint().await, before);
         assert_eq!(database.query(claims).await, claimed);
         assert_eq!(database.ledger_rows().await, count);

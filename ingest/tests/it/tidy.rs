@@ -5,7 +5,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Rooms without effects: no runtime, no network, no clock, no log.
-const PURE: [&str; 31] = [
+const PURE: [&str; 32] = [
     "admin/report.rs",
     "admission/addresses.rs",
     "admission/look.rs",
@@ -30,6 +30,7 @@ const PURE: [&str; 31] = [
     "normalize/members.rs",
     "normalize/properties.rs",
     "normalize/timestamp.rs",
+    "pieces.rs",
     "policy.rs",
     "policy/address.rs",
     "policy/properties.rs",

@@ -5,7 +5,8 @@ use super::{Class, Entity, Owner};
 use crate::names::ClickhouseNames;
 
 /// Tables that the ingest writes; it reads none. Granted by name, so that the role can exist before the tables do.
-pub(super) const INGEST_TABLES: [&str; 4] = ["events_data", "person_properties", "person_facts", "links"];
+pub(super) const INGEST_TABLES: [&str; 5] =
+    ["events_data", "person_properties", "person_facts", "links", "dead_letters"];
 
 /// What a migration run may do in the stack's database.
 const MIGRATE_PRIVILEGES: [&str; 13] = [

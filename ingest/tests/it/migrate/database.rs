@@ -56,6 +56,7 @@ fn settings(database: &str) -> ClickhouseSettings {
         "set WEIR_TEST_CLICKHOUSE_URL to the HTTP address of a ClickHouse; `cargo verify` starts one",
     );
     ClickhouseSettings {
+        is_replicated: false,
         endpoints: vec![url.parse().unwrap()],
         user: env::var("WEIR_TEST_CLICKHOUSE_USER").unwrap_or_else(|_| "default".into()),
         password: env::var("WEIR_TEST_CLICKHOUSE_PASSWORD").unwrap_or_default().into(),

@@ -23,7 +23,7 @@ async fn die_and_resume(database: Database, expected: &str, cut: Cut) -> bool {
         assert!(error.is_temporary(), "{cut:?}: {}", error.paragraph());
     }
     let report = apply(&database.client, &options).await.unwrap();
-    assert_eq!(report.version, 1, "{cut:?}");
+    assert_eq!(report.version, 2, "{cut:?}");
     assert_eq!(database.fingerprint().await, expected, "{cut:?}");
     assert_eq!(database.ledger_rows().await, options.steps.len(), "{cut:?}");
     dying.is_ok()
@@ -67,7 +67,7 @@ async fn four_runs_at_once_make_one_history() {
             let clients: Vec<_> = (0..4).map(|_| Client::new(&database.settings).unwrap()).collect();
             let runs = join_all(clients.iter().map(|client| apply(client, &options))).await;
             let reports: Vec<Report> = runs.into_iter().map(|run| run.unwrap()).collect();
-            assert!(reports.iter().all(|report| report.version == 1), "{reports:?}");
+            assert!(reports.iter().all(|report| report.version == 2), "{reports:?}");
             let statements: usize = reports.iter().map(|report| report.statements).sum();
             assert_eq!(statements, options.steps.len(), "each statement was run by one of them");
             assert_eq!(database.ledger_rows().await, options.steps.len());

@@ -1,0 +1,153 @@
+//! One block until it is confirmed, refused or given up: every attempt sends the same bytes with the same token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use twox_hash::XxHash3_128;
+
+use crate::clickhouse::Class;
+use crate::clickhouse::Client;
+use crate::clickhouse::Error;
+use crate::clickhouse::Insert;
+use crate::clickhouse::Route;
+use crate::metrics::Metrics;
+use crate::pieces::Pieces;
+use crate::retry;
+use crate::retry::Decision;
+use crate::retry::Failure;
+use crate::telemetry::Causes;
+
+/// Inserts blocks into the tables of one database.
+#[derive(Debug)]
+pub(crate) struct Inserter {
+    client: Client,
+    timeout: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// Rows of one table.
+#[derive(Debug)]
+pub(crate) struct Block<'a> {
+    pub(crate) table: &'a str,
+    pub(crate) columns: &'a str,
+    pub(crate) rows: Pieces,
+    /// Until when attempts are made.
+    pub(crate) deadline: Instant,
+}
+
+/// Why an insert was given up.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// For now.
+    Unavailable,
+    /// For ever, because of at least one of the rows.
+    Refused(Error),
+}
+
+impl Inserter {
+    /// `timeout` bounds one attempt.
+    pub(crate) fn new(client: Client, timeout: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { client, timeout, metrics }
+    }
+
+    /// Inserts one block.
+    pub(crate) async fn insert(&self, block: &Block<'_>) -> Result<(), Stopped> {
+        if block.rows.is_empty() {
+            return Ok(());
+        }
+        let statement = format!("INSERT INTO {} ({}) FORMAT RowBinary", block.table, block.columns);
+        let token = token(block.table, &block.rows);
+        let settings = [
+            ("insert_deduplication_token", token.as_str()),
+            ("insert_deduplicate", "1"),
+            // Events of many months in one block are slow, not wrong.
+            ("max_partitions_per_insert_block", "0"),
+            // Acknowledged means written, whatever the profile of the user says.
+            ("async_insert", "0"),
+        ];
+        let insert = Insert {
+            statement: &statement,
+            settings: &settings,
+            body: block.rows.clone(),
+            timeout: self.timeout,
+        };
+        let (mut route, mut attempts) = (Route::default(), 0);
+        while let Err(error) = self.client.insert_along(&insert, &mut route).await {
+            attempts += 1;
+            self.after(error, attempts, block).await?;
+        }
+        self.metrics.clickhouse_up.set(1);
+        Ok(())
+    }
+
+    /// Waits before the next attempt, or says why there is none.
+    async fn after(&self, error: Error, attempts: u32, block: &Block<'_>) -> Result<(), Stopped> {
+        let class = error.class();
+        let failure = Failure {
+            class,
+            is_data_fault: error.is_data_fault(),
+            attempts,
+            remaining: block.deadline.saturating_duration_since(Instant::now()),
+        };
+        self.metrics.insert_failures.get_or_create(&class.into()).inc();
+        match retry::decide(failure, rand::random()) {
+            Decision::Split => Err(Stopped::Refused(error)),
+            Decision::RetryAfter(pause) => {
+                tokio::time::sleep(pause).await;
+                Ok(())
+            }
+            Decision::GiveUp => {
+                self.metrics.clickhouse_up.set(0);
+                tracing::error!(
+                    error = %Causes(&error),
+                    db.collection.name = block.table,
+                    weir.insert.attempts = attempts,
+                    "failed to insert; clients are asked to send again"
+                );
+                Err(Stopped::Unavailable)
+            }
+        }
+    }
+}
+
+/// Names a block by its content, so that the same rows are stored once however often they are sent.
+///
+/// A fast hash is enough: to make ClickHouse take a block for another one, somebody would have to know that whole block
+/// before it is inserted, with the microseconds at which the requests of others were received.
+fn token(table: &str, rows: &Pieces) -> String {
+    let mut hasher = XxHash3_128::new();
+    rows.iter().for_each(|piece| hasher.write(piece));
+    format!("{:032x}-{table}", hasher.finish_128())
+}
+
+/// Word for metrics.
+impl From<Class> for crate::metrics::FailureLabel {
+    fn from(class: Class) -> Self {
+        let class = match class {
+            Class::Transient => "transient",
+            Class::Definite => "definite",
+            Class::Auth => "auth",
+            Class::Unknown => "unknown",
+        };
+        Self { class }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_follows_content_and_table_and_not_the_cut_of_the_pieces() {
+        let rows = |bytes: &[u8]| Pieces::from(bytes.to_vec());
+        assert_eq!(token("events_data", &rows(b"x")), token("events_data", &rows(b"x")));
+        assert_ne!(token("events_data", &rows(b"x")), token("events_data", &rows(b"y")));
+        assert_ne!(token("events_data", &rows(b"x")), token("links", &rows(b"x")));
+        let large = vec![7; 40_000];
+        let mut rope = crate::pieces::Rope::default();
+        rope.push(large[..20_000].to_vec());
+        rope.push(large[20_000..].to_vec());
+        assert_eq!(token("links", &rope.finish()), token("links", &rows(&large)));
+    }
+}
