@@ -38,6 +38,11 @@ pub enum Effect {
     },
     /// The engine does the work, and the connection is cut instead of answered.
     DropAnswer,
+    /// The engine does the work, and its answer is passed on after a while.
+    LateAnswer {
+        /// The while.
+        millis: u64,
+    },
     /// Answered as done, without anything done.
     Pretend,
     /// Answered with an exception of ClickHouse, such as 243 `NOT_ENOUGH_SPACE` or 242 `TABLE_IS_READ_ONLY`.

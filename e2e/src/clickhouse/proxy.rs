@@ -45,17 +45,13 @@ pub(crate) async fn serve(
     let parameters = parameters(&parts.uri);
     let query = parameters.iter().find(|(key, _)| key == "query").map(|(_, value)| value.as_str());
     let (sql, body) = read_statement(&parts.headers, query, body).await?;
-    let drops_answer = match core.faults.take(&sql) {
-        None => false,
-        Some(Effect::DropAnswer) => true,
-        Some(effect) => match meet(&core, effect, &sql).await? {
-            Some(answer) => {
-                consume(body).await;
-                return Ok(answer);
-            }
-            None => false,
-        },
-    };
+    let fault = core.faults.take(&sql);
+    if let Some(effect) = &fault
+        && let Some(answer) = meet(&core, effect, &sql).await?
+    {
+        consume(body).await;
+        return Ok(answer);
+    }
     let credential = Credential::read(&parts.headers, &parameters);
     match core.book.verdict(&credential.user, &credential.password) {
         Verdict::Pass => {}
@@ -76,11 +72,17 @@ pub(crate) async fn serve(
         Class::KillQuery => pass_on(&core, Kind::KillQuery, request).await,
         Class::Other => pass_on(&core, Kind::Ordinary, request).await,
     };
-    if drops_answer {
-        consume(answer.into_body()).await;
-        return Err(Cut);
+    match fault {
+        Some(Effect::DropAnswer) => {
+            consume(answer.into_body()).await;
+            Err(Cut)
+        }
+        Some(Effect::LateAnswer { millis }) => {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            Ok(answer)
+        }
+        _ => Ok(answer),
     }
-    Ok(answer)
 }
 
 async fn read_statement(
@@ -99,8 +101,8 @@ async fn read_statement(
     Ok((statement::text(headers, query, &read.beginning), read.body))
 }
 
-/// Plays a fault; an answer ends the request.
-async fn meet(core: &Core, effect: Effect, sql: &str) -> Result<Option<Response<BoxBody>>, Cut> {
+/// Plays what a fault does before the engine sees the request; an answer ends the request.
+async fn meet(core: &Core, effect: &Effect, sql: &str) -> Result<Option<Response<BoxBody>>, Cut> {
     match effect {
         Effect::Refuse => Err(Cut),
         Effect::Hang => {
@@ -108,16 +110,16 @@ async fn meet(core: &Core, effect: Effect, sql: &str) -> Result<Option<Response<
             Err(Cut)
         }
         Effect::Late { millis } => {
-            tokio::time::sleep(Duration::from_millis(millis)).await;
+            tokio::time::sleep(Duration::from_millis(*millis)).await;
             Ok(None)
         }
-        Effect::DropAnswer => Ok(None),
+        Effect::DropAnswer | Effect::LateAnswer { .. } => Ok(None),
         Effect::Pretend => {
             super::say(format_args!("pretends to have done: {}", sql.chars().take(60).collect::<String>()));
             Ok(Some(reply::done(HeaderMap::new())))
         }
         Effect::Exception { code, name } => {
-            Ok(Some(reply::exception(code, &name, "set as a fault of the development server")))
+            Ok(Some(reply::exception(*code, name, "set as a fault of the development server")))
         }
     }
 }
