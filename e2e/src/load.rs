@@ -1,6 +1,7 @@
 //! Constant load from SDK-shaped requests, each event counted by what the server answered.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,12 +18,18 @@ use hyper_util::{
 };
 use serde_json::json;
 use tokio::task::JoinSet;
+use uuid::Uuid;
+
+/// Pause before a request is sent again.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How long an answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where the load goes and what it looks like.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// Address of the service, without path.
-    pub url: String,
+    /// Addresses of the service, without path; a request that failed at one is sent again to the next.
+    pub urls: Vec<String>,
     /// Ingestion key.
     pub key: String,
     /// Event name, which also tells the rows of one run from those of another.
@@ -33,19 +40,25 @@ pub struct Load {
     pub events_per_request: usize,
     /// Pause of a connection between two requests.
     pub pause: Duration,
+    /// How often a request is sent at most, the same bytes each time.
+    pub attempts: u64,
 }
 
 /// What became of the events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Events that were acknowledged.
     pub acknowledged: u64,
-    /// Requests that succeeded at the first or second attempt.
+    /// Their ids.
+    pub ids: Vec<Uuid>,
+    /// Requests that succeeded.
     pub requests: u64,
-    /// Requests that needed the client's one retry.
+    /// Those that needed more than one attempt.
     pub retried: u64,
-    /// Requests that the retry did not save.
+    /// Requests that no attempt saved.
     pub refused: u64,
+    /// Attempts by the status of their answer; 0 stands for a broken connection or no answer in time.
+    pub statuses: BTreeMap<u16, u64>,
 }
 
 /// Load that is being sent.
@@ -77,49 +90,64 @@ impl Load {
         let mut outcome = Outcome::default();
         let mut number = 0_u64;
         while !stop.load(Ordering::Relaxed) {
-            let body = self.body(connection, number);
+            let ids: Vec<Uuid> = (0..self.events_per_request).map(|_| Uuid::now_v7()).collect();
+            let body = self.body(connection, number, &ids);
             number += 1;
-            if self.send_one(&client, body, &mut outcome).await {
-                acknowledged.fetch_add(self.events_per_request as u64, Ordering::Relaxed);
+            if self.send_one(&client, connection, &body, &mut outcome).await {
+                outcome.acknowledged += ids.len() as u64;
+                acknowledged.fetch_add(ids.len() as u64, Ordering::Relaxed);
+                outcome.ids.extend(ids);
             }
             tokio::time::sleep(self.pause).await;
         }
         outcome
     }
 
-    async fn send_one(&self, client: &HttpClient, body: Bytes, outcome: &mut Outcome) -> bool {
-        for attempt in 0..2 {
-            if self.attempt(client, body.clone()).await.is_ok() {
-                outcome.acknowledged += self.events_per_request as u64;
+    async fn send_one(
+        &self,
+        client: &HttpClient,
+        connection: usize,
+        body: &Bytes,
+        outcome: &mut Outcome,
+    ) -> bool {
+        for attempt in 0..self.attempts {
+            if attempt > 0 {
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            let turn = connection as u64 + attempt;
+            let url = &self.urls[usize::try_from(turn % self.urls.len() as u64).unwrap_or_default()];
+            let status = self.attempt(client, url, body.clone()).await.map_or(0, |status| status.as_u16());
+            *outcome.statuses.entry(status).or_default() += 1;
+            if status == 200 {
                 outcome.requests += 1;
-                outcome.retried += attempt;
+                outcome.retried += u64::from(attempt > 0);
                 return true;
             }
-            tokio::time::sleep(Duration::from_millis(500)).await;
         }
         outcome.refused += 1;
         false
     }
 
-    async fn attempt(&self, client: &HttpClient, body: Bytes) -> anyhow::Result<()> {
+    async fn attempt(&self, client: &HttpClient, url: &str, body: Bytes) -> anyhow::Result<StatusCode> {
         let request = Request::builder()
             .method(Method::POST)
-            .uri(format!("{}/batch/", self.url))
+            .uri(format!("{url}/batch/"))
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))?;
-        let response = tokio::time::timeout(Duration::from_secs(20), client.request(request)).await??;
+        let response = tokio::time::timeout(ANSWER_TIMEOUT, client.request(request)).await??;
         let status = response.status();
         response.into_body().collect().await?;
-        anyhow::ensure!(status == StatusCode::OK, "answered {status}");
-        Ok(())
+        Ok(status)
     }
 
-    fn body(&self, connection: usize, number: u64) -> Bytes {
-        let batch: Vec<_> = (0..self.events_per_request)
-            .map(|index| {
+    fn body(&self, connection: usize, number: u64, ids: &[Uuid]) -> Bytes {
+        let batch: Vec<_> = ids
+            .iter()
+            .enumerate()
+            .map(|(index, id)| {
                 json!({
                     // Sent again on a retry, so that an event stored twice is still one row for readers.
-                    "uuid": uuid::Uuid::now_v7(),
+                    "uuid": id,
                     "event": self.event,
                     "distinct_id": format!("person-{}", (number + index as u64) % 100),
                     "timestamp": jiff::Timestamp::now().to_string(),
@@ -138,11 +166,7 @@ impl Running {
         self.stop.store(true, Ordering::Relaxed);
         let mut total = Outcome::default();
         while let Some(outcome) = self.tasks.join_next().await {
-            let outcome = outcome.unwrap_or_default();
-            total.acknowledged += outcome.acknowledged;
-            total.requests += outcome.requests;
-            total.retried += outcome.retried;
-            total.refused += outcome.refused;
+            total.add(outcome.unwrap_or_default());
         }
         total
     }
@@ -150,10 +174,29 @@ impl Running {
     /// Waits until `events` events have been acknowledged over all connections.
     pub async fn wait_for(&self, events: u64, deadline: Duration) -> anyhow::Result<()> {
         let started = Instant::now();
-        while self.acknowledged.load(Ordering::Relaxed) < events {
+        while self.acknowledged() < events {
             anyhow::ensure!(started.elapsed() < deadline, "the load got no answer within {deadline:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
+    }
+
+    /// Events that have been acknowledged so far, over all connections.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+}
+
+impl Outcome {
+    fn add(&mut self, other: Self) {
+        let Self { acknowledged, ids, requests, retried, refused, statuses } = other;
+        self.acknowledged += acknowledged;
+        self.ids.extend(ids);
+        self.requests += requests;
+        self.retried += retried;
+        self.refused += refused;
+        for (status, count) in statuses {
+            *self.statuses.entry(status).or_default() += count;
+        }
     }
 }

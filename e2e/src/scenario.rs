@@ -3,24 +3,29 @@
 //! `cargo verify` runs each as a seeded sample, `cargo soak -- NAME` the same code at full count.
 
 mod access;
+mod contract;
 mod deletion;
 mod digest;
 mod drift;
 mod fault;
+mod ingest_faults;
 mod kill;
 mod normal_form;
 mod ready;
 mod sdk;
 mod settled;
 
-use std::{pin::Pin, time::Instant};
+use std::{path::Path, pin::Pin, time::Instant};
 
+use anyhow::Context as _;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 pub(crate) use self::sdk::send_with_posthog_node;
 use crate::{
     report::{Report, announce},
-    stage::Stage,
+    sandbox::Sandbox,
+    stage::{Prepared, Stage},
+    standalone::Programs,
 };
 
 /// How often a story is repeated.
@@ -56,7 +61,16 @@ impl Plan {
     }
 }
 
-type Story = for<'a> fn(&'a Stage, Plan) -> Pin<Box<dyn Future<Output = anyhow::Result<String>> + 'a>>;
+type Told<'a> = Pin<Box<dyn Future<Output = anyhow::Result<String>> + 'a>>;
+
+/// What a story is told on.
+#[derive(Clone, Copy, Debug)]
+enum Story {
+    /// The whole cluster, which it shares with the other stories of a run.
+    Cluster(for<'a> fn(&'a Stage, Plan) -> Told<'a>),
+    /// Whatever it starts for itself, in this folder: no Kubernetes.
+    Alone(for<'a> fn(&'a Path, Plan) -> Told<'a>),
+}
 
 /// One story.
 #[derive(Clone, Copy, Debug)]
@@ -66,75 +80,155 @@ pub struct Scenario {
     /// What holds when it passes.
     pub about: &'static str,
     story: Story,
+    needs: &'static [Need],
+}
+
+/// What has to be built and installed before a story, outside of the sandbox, in which nothing can be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Everything of a [`Stage`].
+    Cluster,
+    /// The ingest service and the ClickHouse engine.
+    Standalone,
+}
+
+impl Need {
+    const ALL: [Self; 2] = [Self::Cluster, Self::Standalone];
+
+    fn prepare(self) -> anyhow::Result<()> {
+        match self {
+            Self::Cluster => Prepared::prepare().map(drop),
+            Self::Standalone => Programs::prepare().map(drop),
+        }
+    }
+}
+
+const fn cluster(
+    name: &'static str,
+    about: &'static str,
+    story: for<'a> fn(&'a Stage, Plan) -> Told<'a>,
+) -> Scenario {
+    Scenario { name, about, story: Story::Cluster(story), needs: &[Need::Cluster] }
 }
 
 /// Every story, in the order in which they share a stage.
-pub const SCENARIOS: [Scenario; 9] = [
+pub static SCENARIOS: [Scenario; 11] = [
     Scenario {
-        name: "ready",
-        about: "the minimal example is Ready within 60 s and never called Current before it was",
-        story: |stage, plan| Box::pin(ready::run(stage, plan)),
+        name: "contract",
+        about: "the seed's contract, item by item, with PostHog's paths switched off",
+        story: Story::Alone(|folder, plan| Box::pin(contract::run(folder, plan))),
+        needs: &[Need::Standalone],
     },
     Scenario {
-        name: "sdk",
-        about: "events of a real posthog-node through the Service are rows, each once",
-        story: |stage, plan| Box::pin(sdk::run(stage, plan)),
+        name: "ingest-faults",
+        about: "faults of ClickHouse and of ingest under load: rows = acknowledged events, none doubled",
+        story: Story::Alone(|folder, plan| Box::pin(ingest_faults::run(folder, plan))),
+        needs: &[Need::Standalone],
     },
-    Scenario {
-        name: "access",
-        about: "every user may do what its role says and nothing else",
-        story: |stage, plan| Box::pin(access::run(stage, plan)),
-    },
-    Scenario {
-        name: "settled",
-        about: "a settled stack costs no write requests",
-        story: |stage, plan| Box::pin(settled::run(stage, plan)),
-    },
-    Scenario {
-        name: "drift",
-        about: "deleting or editing a child, in Kubernetes or ClickHouse, brings back exactly that child",
-        story: |stage, plan| Box::pin(drift::run(stage, plan)),
-    },
-    Scenario {
-        name: "digest",
-        about: "a moved tag changes nothing; a new digest migrates first and rolls under load without loss",
-        story: |stage, plan| Box::pin(digest::run(stage, plan)),
-    },
-    Scenario {
-        name: "fault",
-        about: "each fault has its condition, reason and fix, and old pods keep serving",
-        story: |stage, plan| Box::pin(fault::run(stage, plan)),
-    },
-    Scenario {
-        name: "kill",
-        about: "kill -9 of operator and ingest at random moments changes no outcome",
-        story: |stage, plan| Box::pin(kill::run(stage, plan)),
-    },
-    Scenario {
-        name: "deletion",
-        about: "deleting a stack ends within its bound, also without ClickHouse",
-        story: |stage, plan| Box::pin(deletion::run(stage, plan)),
-    },
+    cluster(
+        "ready",
+        "the minimal example is Ready within 60 s and never called Current before it was",
+        |stage, plan| Box::pin(ready::run(stage, plan)),
+    ),
+    cluster("sdk", "events of a real posthog-node through the Service are rows, each once", |stage, plan| {
+        Box::pin(sdk::run(stage, plan))
+    }),
+    cluster("access", "every user may do what its role says and nothing else", |stage, plan| {
+        Box::pin(access::run(stage, plan))
+    }),
+    cluster("settled", "a settled stack costs no write requests", |stage, plan| {
+        Box::pin(settled::run(stage, plan))
+    }),
+    cluster(
+        "drift",
+        "deleting or editing a child, in Kubernetes or ClickHouse, brings back exactly that child",
+        |stage, plan| Box::pin(drift::run(stage, plan)),
+    ),
+    cluster(
+        "digest",
+        "a moved tag changes nothing; a new digest migrates first and rolls under load without loss",
+        |stage, plan| Box::pin(digest::run(stage, plan)),
+    ),
+    cluster(
+        "fault",
+        "each fault has its condition, reason and fix, and old pods keep serving",
+        |stage, plan| Box::pin(fault::run(stage, plan)),
+    ),
+    cluster("kill", "kill -9 of operator and ingest at random moments changes no outcome", |stage, plan| {
+        Box::pin(kill::run(stage, plan))
+    }),
+    cluster("deletion", "deleting a stack ends within its bound, also without ClickHouse", |stage, plan| {
+        Box::pin(deletion::run(stage, plan))
+    }),
 ];
 
-/// Runs the scenarios that `wanted` names, or all of them, and records each in the report.
-pub async fn run(stage: &Stage, plan: Plan, wanted: &[String], report: &mut Report) {
+/// Builds and installs what the wanted stories need; outside of the sandbox.
+pub fn prepare(wanted: &[String]) -> anyhow::Result<()> {
+    let is_needed = |need: Need| chosen(wanted).any(|scenario| scenario.needs.contains(&need));
+    // The cluster takes the service and the engine too, and building the service alone would build it anew.
+    let is_part = |need: Need| need == Need::Standalone && is_needed(Need::Cluster);
+    Need::ALL.into_iter().filter(|need| is_needed(*need) && !is_part(*need)).try_for_each(Need::prepare)
+}
+
+/// Runs the scenarios that `wanted` names, or all of them, and records each in the report; inside of the sandbox.
+pub fn run(sandbox: &Sandbox, plan: Plan, wanted: &[String], report: &mut Report) -> anyhow::Result<()> {
     announce(&format!("scenarios run with seed {}", plan.seed));
-    for scenario in SCENARIOS {
-        // Every story after the first needs the stack that `ready` makes.
-        if !wanted.is_empty() && scenario.name != "ready" && !wanted.iter().any(|name| name == scenario.name)
-        {
-            continue;
+    let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
+    runtime.block_on(async {
+        for scenario in chosen(wanted) {
+            if let Story::Alone(story) = scenario.story {
+                let room = sandbox.room(scenario.name)?;
+                tell(scenario, story(room.folder(), plan), report).await;
+            }
         }
-        announce(&format!("{}: {} …", scenario.name, scenario.about));
-        let started = Instant::now();
-        let outcome = (scenario.story)(stage, plan).await.map_err(|error| format!("{error:#}"));
-        let failed = outcome.is_err();
-        report.record(&format!("scenario {}", scenario.name), outcome, started.elapsed());
-        if failed {
+        run_on_cluster(sandbox, plan, wanted, report).await
+    })
+}
+
+async fn run_on_cluster(
+    sandbox: &Sandbox,
+    plan: Plan,
+    wanted: &[String],
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    if !chosen(wanted).any(|scenario| matches!(scenario.story, Story::Cluster(_))) {
+        return Ok(());
+    }
+    // Another section may have left the store of its API server in the folder of the sandbox.
+    let stage = Stage::start(&sandbox.room("stage")?, Prepared::find()?).await?;
+    for scenario in &SCENARIOS {
+        // Every story after the first needs the stack that `ready` makes.
+        let is_needed = scenario.name == "ready" || is_wanted(scenario, wanted);
+        if let (Story::Cluster(story), true) = (scenario.story, is_needed)
+            && !tell(scenario, story(&stage, plan), report).await
+        {
             stage.keep_diagnostics(scenario.name).await;
         }
     }
+    Ok(())
+}
+
+fn chosen(wanted: &[String]) -> impl Iterator<Item = &'static Scenario> {
+    SCENARIOS.iter().filter(|scenario| is_wanted(scenario, wanted))
+}
+
+fn is_wanted(scenario: &Scenario, wanted: &[String]) -> bool {
+    wanted.is_empty() || wanted.iter().any(|name| name == scenario.name)
+}
+
+/// Runs one story and records how it ended; says whether it passed.
+async fn tell(scenario: &Scenario, story: Told<'_>, report: &mut Report) -> bool {
+    announce(&format!("{}: {} …", scenario.name, scenario.about));
+    let started = Instant::now();
+    let outcome = story.await.map_err(|error| format!("{error:#}"));
+    report.record(&format!("scenario {}", scenario.name), outcome, started.elapsed())
+}
+
+/// For people.
+fn mebibytes(bytes: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "printed without decimals")]
+    let bytes = bytes as f64;
+    bytes / f64::from(1 << 20)
 }
 
 /// A fresh seed for a run that names none.

@@ -8,7 +8,6 @@ use crate::{
     report::{Report, announce},
     sandbox::{self, Options},
     scenario::{self, Effort, Plan, SCENARIOS},
-    stage::{Prepared, Stage},
 };
 
 /// Arguments of `soak`.
@@ -36,16 +35,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let effort = if args.sample { Effort::Sample } else { Effort::Full };
     let plan = Plan { effort, seed: args.seed.unwrap_or_else(scenario::fresh_seed) };
-    let prepare = || Prepared::prepare().map(drop);
-    sandbox::run(&Options::default(), prepare, |sandbox| {
-        let mut report = Report::default();
-        let prepared = Prepared::find()?;
-        tokio::runtime::Runtime::new()?.block_on(async {
-            let stage = Stage::start(sandbox, prepared).await?;
-            scenario::run(&stage, plan, &args.names, &mut report).await;
-            anyhow::Ok(())
-        })?;
-        announce("");
-        Ok(if report.close() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    })
+    sandbox::run(
+        &Options::default(),
+        || scenario::prepare(&args.names),
+        |sandbox| {
+            let mut report = Report::default();
+            scenario::run(sandbox, plan, &args.names, &mut report)?;
+            announce("");
+            Ok(if report.close() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        },
+    )
 }

@@ -26,8 +26,7 @@ use crate::{
     cluster,
     report::{Report, announce},
     sandbox::{self, Sandbox},
-    stage::Prepared,
-    tool,
+    scenario, tool,
 };
 
 /// Arguments of `verify`.
@@ -84,7 +83,7 @@ const SECTIONS: [Section; 12] = [
     Section { name: "deny", about: "licences, bans and sources", run: Run::Here(dependencies::deny) },
     Section { name: "tests", about: "every test of the workspace", run: Run::Here(tests::run) },
     Section { name: "api", about: "what a real API server says", run: Run::InSandbox(server::run) },
-    Section { name: "scenarios", about: "user stories on the cluster", run: Run::InSandbox(scenarios::run) },
+    Section { name: "scenarios", about: "user stories on real parts", run: Run::InSandbox(scenarios::run) },
 ];
 
 /// Runs the command.
@@ -181,7 +180,7 @@ fn install(only: &[String]) -> anyhow::Result<()> {
         cluster::install()?;
     }
     if wants(&["scenarios"]) {
-        Prepared::prepare()?;
+        scenario::prepare(&[])?;
     }
     Ok(())
 }

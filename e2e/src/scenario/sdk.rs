@@ -52,11 +52,12 @@ pub(crate) async fn send_one(stack: &Stack, event: &str) -> anyhow::Result<()> {
 pub(crate) async fn load_on(stack: &Stack, event: &str, connections: usize) -> anyhow::Result<Load> {
     let key = stack.secret(&format!("{}-key-web", stack.name)).await?;
     Ok(Load {
-        url: stack.service_url().await?,
+        urls: vec![stack.service_url().await?],
         key: key["key"].clone(),
         event: event.into(),
         connections,
         events_per_request: 10,
         pause: Duration::from_millis(5),
+        attempts: 2,
     })
 }
