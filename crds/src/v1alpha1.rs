@@ -9,7 +9,10 @@ mod status;
 mod users;
 
 pub use clickhouse::{CaReference, ClickhouseSpec, SecretReference};
-pub use ingest::{BufferSpec, ImageSpec, IngestSpec, LimitsSpec, PodMetadata, UpdatePolicy};
+pub use ingest::{
+    BufferSpec, ImageSpec, IngestSpec, IpPolicy, LimitsSpec, PodMetadata, PosthogSpec, PrivacySpec,
+    SpoolSpec, UpdatePolicy,
+};
 pub use keys::{KeyScope, KeySpec, KeyType};
 use kube::{CustomResource, KubeSchema};
 pub use policy::{AccessDeletion, DataDeletion, DeletionPolicy, PolicySpec};
@@ -17,6 +20,7 @@ pub use schema::{SchemaModules, SchemaSpec};
 use serde::{Deserialize, Serialize};
 pub use status::{
     AnalyticsStackStatus, BlockedBy, ConditionType, CredentialStatus, ImageStatus, Reason, SchemaStatus,
+    SpoolStatus,
 };
 pub use users::{UserProfile, UserSpec};
 

@@ -14,6 +14,8 @@ use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::dialer::Barred;
+
 pub(crate) use error::{Error, Failure};
 use transport::{Request, Transport};
 
@@ -26,6 +28,8 @@ pub(crate) struct ConnectionSettings {
     pub(crate) ca_pem: Option<Vec<u8>>,
     /// Limit of one statement on one endpoint, connecting included.
     pub(crate) timeout: Duration,
+    /// Addresses that no endpoint may lead to.
+    pub(crate) barred: Barred,
 }
 
 /// What a statement is sent for; travels as `log_comment`, so that the server's own logs name the stack.

@@ -12,19 +12,21 @@ mod memory;
 mod observe;
 mod observed;
 mod plan;
+mod pod_report;
 mod report;
 mod requeue;
 mod stack;
 mod status;
 mod validate;
 mod watch;
+mod workload;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use context::{Context, Settings, Shared};
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 use memory::Memory;
@@ -33,7 +35,7 @@ use status::{Facts, Outcome};
 pub(crate) use validate::Rules;
 use validate::{Found, Invalid, validate};
 pub(crate) use watch::{Guarded, Scope, watch};
-use weir_crds::{AnalyticsStack, AnalyticsStackStatus, ConditionType, SchemaStatus};
+use weir_crds::{AnalyticsStack, AnalyticsStackStatus, ConditionType, SchemaStatus, SpoolStatus};
 
 use crate::access::Owner;
 use crate::kubernetes;
@@ -253,31 +255,37 @@ fn facts(
         keys: Some(keys),
         users: Some(users),
         schema,
-        replicas: Some(
-            observed
-                .deployment
-                .as_ref()
-                .and_then(|deployment| deployment.status.as_ref()?.ready_replicas)
-                .unwrap_or(0),
-        ),
+        spool: spool_status(stack, observed),
+        replicas: Some(observed.ready_pods()),
         selector: Some(
             selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","),
         ),
     }
 }
 
-/// Renders the pods of a stack, for `render`.
-pub(crate) fn render_workload(
+/// Claims are noted as soon as pods have them, and told as long as there ever were some.
+fn spool_status(stack: &stack::Stack, observed: &observed::Observed) -> Option<SpoolStatus> {
+    let claims = observed.spool_claims(stack);
+    (claims > 0 || observed.status.spool.is_some()).then_some(SpoolStatus { claims })
+}
+
+/// Renders the pods of a stack, for `render`: those of ingest, of the migration and of a drain.
+pub(crate) fn render_pods(
     stack: &AnalyticsStack,
     pinned: &str,
     ca_pem: Option<&str>,
-) -> Result<(Deployment, Job), Vec<String>> {
-    let rules = Rules { allow_inline_clickhouse: true, api_server_hosts: Vec::new() };
+) -> Result<[PodTemplateSpec; 3], Vec<String>> {
+    let rules = Rules { allow_inline_clickhouse: true, ..Rules::default() };
     let requested = stack.spec.ingest.image.reference.clone();
     let image = stack::Image { requested, pinned: pinned.into(), resolved_at: None };
     let found = Found { ca_pem: ca_pem.map(str::to_owned), image: Some(image.clone()) };
     let checked = validate(stack, &rules, found).map_err(|problems| {
         problems.into_iter().map(|problem| format!("{}: {}", problem.field, problem.hint)).collect::<Vec<_>>()
     })?;
-    Ok((desired::ingest::deployment(&checked, &image), desired::migration::job(&checked, &image)))
+    let template = |job: Job| job.spec.unwrap_or_default().template;
+    Ok([
+        desired::workload::pod_template(&checked, &image),
+        template(desired::migration::job(&checked, &image)),
+        template(desired::spool::drain(&checked, &image, 0)),
+    ])
 }

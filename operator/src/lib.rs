@@ -26,6 +26,7 @@ mod access;
 mod admin;
 mod clickhouse;
 mod controller;
+mod dialer;
 mod image;
 mod kubernetes;
 mod lease;

@@ -19,6 +19,7 @@ use weir_crds::AnalyticsStack;
 use crate::admin::{self, Readiness};
 use crate::args::Args;
 use crate::controller::{Context, Guarded, Rules, Scope, Settings, Shared, error_policy, reconcile, watch};
+use crate::dialer::Barred;
 use crate::lease::Candidate;
 use crate::metrics::Metrics;
 use crate::telemetry;
@@ -71,7 +72,7 @@ async fn lead(
     let mut config = kube::Config::infer().await.context("failed to find the API server")?;
     // Watches are renewed by the server within 5 minutes; anything slower is a dead connection.
     config.read_timeout = Some(Duration::from_secs(330));
-    let hosts = api_server_hosts(&config);
+    let api_server = api_server(&config).await;
     let lease_namespace = args.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).context("failed to build the client")?;
     let identity = args.identity.clone().unwrap_or_else(|| format!("weir-operator-{}", uuid::Uuid::new_v4()));
@@ -88,7 +89,7 @@ async fn lead(
         () = candidate.acquire() => {}
     }
     metrics.set_leader(true);
-    let settings = settings(args, &client, hosts).await?;
+    let settings = settings(args, &client, api_server).await?;
     tracing::info!(
         scope = ?scopes, cluster.id = settings.cluster_id, allow_inline = settings.rules.allow_inline_clickhouse, "leading"
     );
@@ -115,14 +116,35 @@ fn scopes(args: &Args) -> Vec<Scope> {
     names.into_iter().map(|name| Scope::Namespace(name.to_owned())).collect()
 }
 
-fn api_server_hosts(config: &kube::Config) -> Vec<String> {
-    let url = config.cluster_url.host().map(str::to_owned);
-    // The kubelet tells the address of the API server this way only.
-    let service = std::env::var("KUBERNETES_SERVICE_HOST").ok();
-    url.into_iter().chain(service).collect()
+/// Where the API server is, which no stack may name as its ClickHouse.
+struct ApiServer {
+    hosts: Vec<String>,
+    addresses: Barred,
 }
 
-async fn settings(args: &Args, client: &Client, api_server_hosts: Vec<String>) -> anyhow::Result<Settings> {
+async fn api_server(config: &kube::Config) -> ApiServer {
+    let url = config.cluster_url.host();
+    let url = url.map(|host| (host.to_owned(), config.cluster_url.port_u16().unwrap_or(443)));
+    // The kubelet tells the address of the API server this way only.
+    let service = std::env::var("KUBERNETES_SERVICE_HOST").ok();
+    let port = std::env::var("KUBERNETES_SERVICE_PORT").ok().and_then(|port| port.parse().ok());
+    let named: Vec<_> = url.into_iter().chain(service.map(|host| (host, port.unwrap_or(443)))).collect();
+    let mut addresses = Vec::new();
+    for (host, port) in &named {
+        match tokio::net::lookup_host((host.trim_matches(['[', ']']), *port)).await {
+            Ok(found) => addresses.extend(found),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the address of the API server is not known; stacks are kept from its name only"
+                );
+            }
+        }
+    }
+    ApiServer { hosts: named.into_iter().map(|(host, _)| host).collect(), addresses: addresses.into() }
+}
+
+async fn settings(args: &Args, client: &Client, api_server: ApiServer) -> anyhow::Result<Settings> {
     let registry_ca = match &args.registry_ca_file {
         Some(path) => {
             Some(tokio::fs::read(path).await.with_context(|| format!("failed to read {}", path.display()))?)
@@ -133,7 +155,8 @@ async fn settings(args: &Args, client: &Client, api_server_hosts: Vec<String>) -
     Ok(Settings {
         rules: Rules {
             allow_inline_clickhouse: args.allow_inline_clickhouse.unwrap_or(listed),
-            api_server_hosts,
+            api_server_hosts: api_server.hosts,
+            api_server_addresses: api_server.addresses,
         },
         cluster_id: cluster_id(args, client).await?,
         drift: Duration::from_secs(args.drift_seconds),

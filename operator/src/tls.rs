@@ -9,27 +9,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use url::Host;
 
+use crate::dialer::{Barred, BarredAddress, Dialer};
+
 /// The CA bundle holds no certificate in PEM form.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the CA bundle holds no certificate in PEM form")]
 pub(crate) struct InvalidCaBundle;
 
-/// Makes a connector for http and https that trusts the public roots and the CA of `ca_pem`.
+/// Makes a connector for http and https that trusts the public roots and the CA of `ca_pem`, and that speaks to no address
+/// which only serves the node itself, nor to those of `barred`, whatever name led there.
 pub(crate) fn connector(
     ca_pem: Option<&[u8]>,
     connect_timeout: Duration,
-) -> Result<HttpsConnector<HttpConnector>, InvalidCaBundle> {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(connect_timeout));
+    barred: Barred,
+) -> Result<HttpsConnector<Dialer>, InvalidCaBundle> {
+    let http = Dialer::new(connect_timeout, barred);
     let config = client_config(ca_pem)?;
     Ok(HttpsConnectorBuilder::new()
         .with_tls_config(config)
@@ -56,22 +56,25 @@ fn client_config(ca_pem: Option<&[u8]>) -> Result<ClientConfig, InvalidCaBundle>
 
 /// Whether a failed request failed because of the server's certificate.
 pub(crate) fn is_certificate_error(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-            return matches!(
-                tls,
-                rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented
-            );
-        }
+    let tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
+}
+
+/// Whether a failed request failed because of where its name led.
+pub(crate) fn is_barred(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(<dyn Error>::is::<BarredAddress>)
+}
+
+/// An error and what caused it.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&cause| {
         // The source of an io::Error is that of the error inside it, so following sources alone skips the one inside.
         let inside = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = match inside {
+        match inside {
             Some(inside) => Some(inside),
             None => cause.source(),
-        };
-    }
-    false
+        }
+    })
 }
 
 /// Whether a host is an address that only serves the node itself, such as the metadata service of a cloud. A stack must
@@ -84,7 +87,7 @@ pub(crate) fn is_refused_host<S>(host: &Host<S>) -> bool {
     }
 }
 
-fn is_refused_address(address: IpAddr) -> bool {
+pub(crate) fn is_refused_address(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local() || address.is_unspecified(),
         IpAddr::V6(address) => match address.to_ipv4_mapped() {

@@ -20,7 +20,7 @@
   resources: [services, serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
-  resources: [deployments]
+  resources: [deployments, statefulsets]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [batch]
   resources: [jobs]
@@ -31,10 +31,14 @@
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
-# The message with which a migration pod ended.
+# Why pods of a migration, of a drain or of a rollout do not run, and the message with which they ended.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
+# Whether the claim of a spool that is to be drained is still there.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get]
 # Transitions are told as events.
 - apiGroups: [events.k8s.io]
   resources: [events]

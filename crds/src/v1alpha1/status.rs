@@ -34,9 +34,13 @@ pub struct AnalyticsStackStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub users: Vec<CredentialStatus>,
-    /// Migrations of the database.
+    /// Migrations of the database. They are the record of what was migrated: a finished migration Job is kept as long as its
+    /// image runs, but one that somebody deletes is not made again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<SchemaStatus>,
+    /// Claims of the spool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool: Option<SpoolStatus>,
     /// Address that SDKs inside the cluster send to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -105,6 +109,15 @@ pub struct SchemaStatus {
     /// Digest of the image whose migrations ran last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+}
+
+/// Claims of the spool.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SpoolStatus {
+    /// How many claims may hold events that ClickHouse does not have yet, counted from ordinal 0. Claims of pods that left
+    /// count until they are drained.
+    pub claims: i32,
 }
 
 /// Types of the conditions in status.
@@ -189,12 +202,16 @@ pub enum Reason {
     ImageInvalid,
     /// The migration Job is running.
     MigrationRunning,
-    /// The migration Job failed for good.
+    /// The migration Job failed for good, or its pods cannot run.
     MigrationFailed,
     /// New pods are being rolled out.
     RolloutInProgress,
     /// New pods do not become ready.
     RolloutFailed,
+    /// The claim of a pod that left is being drained into ClickHouse.
+    SpoolDraining,
+    /// The Job that drains the claim of a pod that left cannot run.
+    SpoolDrainFailed,
     /// The API server refused a child object.
     ApplyFailed,
     /// The stack is being deleted.
@@ -228,6 +245,8 @@ impl Reason {
             Self::MigrationFailed => "MigrationFailed",
             Self::RolloutInProgress => "RolloutInProgress",
             Self::RolloutFailed => "RolloutFailed",
+            Self::SpoolDraining => "SpoolDraining",
+            Self::SpoolDrainFailed => "SpoolDrainFailed",
             Self::ApplyFailed => "ApplyFailed",
             Self::Deleting => "Deleting",
             Self::LeftBehind => "LeftBehind",

@@ -1,4 +1,4 @@
-//! Whatever is deleted or edited comes back, and nothing else moves.
+//! Whatever is deleted or edited comes back, and nothing else moves; only a migration that has ended stays away.
 
 use std::{
     collections::BTreeMap,
@@ -56,10 +56,26 @@ pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
     }
     stack.wait_current(Duration::from_mins(1)).await?;
     super::sdk::send_one(&stack, "after-drift").await.context("the repaired stack takes no events")?;
+    let jobs = delete_finished_jobs(stage, &stack).await?;
     let repaired = clickhouse_drift(stage, &stack).await?;
+    stack.wait_current(Duration::from_mins(1)).await?;
+    let again = children(&stack, &stage.dynamic("batch", "Job")?).await?.len();
+    ensure!(again == 0, "{again} migrations were made again, although their work is done");
     Ok(format!(
-        "{deleted} children deleted and {edited} edited, each restored alone; {refused} edits of immutable Secrets refused by the API server; in ClickHouse: {repaired}"
+        "{deleted} children deleted and {edited} edited, each restored alone; {refused} edits of immutable Secrets refused by the API server; {jobs} finished migration deleted and, as its work is done, not made again; in ClickHouse: {repaired}"
     ))
+}
+
+/// Deletes the migrations that have ended. They are records, not children that something uses: status remembers their
+/// outcome, and whoever cleans up finished Jobs must not make them run again and again.
+async fn delete_finished_jobs(stage: &Stage, stack: &Stack) -> anyhow::Result<usize> {
+    let api = stage.dynamic("batch", "Job")?;
+    let jobs = children(stack, &api).await?;
+    ensure!(!jobs.is_empty(), "the stack has no migration to delete");
+    for job in &jobs {
+        api.delete(job.metadata.name.as_deref().unwrap_or_default(), &DeleteParams::background()).await?;
+    }
+    Ok(jobs.len())
 }
 
 async fn children(stack: &Stack, api: &Api<DynamicObject>) -> anyhow::Result<Vec<DynamicObject>> {

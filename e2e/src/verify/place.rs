@@ -68,6 +68,14 @@ impl Place {
         &self.workspace
     }
 
+    /// Returns a program of the workspace as `cargo build` leaves it.
+    pub(super) fn built(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let build = self.folder.parent().and_then(Path::parent).context("a place lies in a build")?;
+        let path = build.join("debug").join(name);
+        anyhow::ensure!(path.exists(), "{} is missing: build it first", path.display());
+        Ok(path)
+    }
+
     /// Creates a folder for the files of one section.
     pub(super) fn subfolder(&self, name: &str) -> anyhow::Result<PathBuf> {
         let path = self.folder.join(name);

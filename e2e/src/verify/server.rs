@@ -2,6 +2,7 @@
 
 mod invalid;
 mod manifests;
+mod relist;
 mod stacks;
 
 use std::{fmt::Display, path::PathBuf, process::Command, time::Instant};
@@ -39,7 +40,8 @@ pub(super) fn run(place: &Place, sandbox: &Sandbox, report: &mut Report) -> anyh
         report.record("api: kube-apiserver is up", Ok(String::new()), started.elapsed());
         manifests::check(&server, report).await;
         stacks::check(&server, report).await?;
-        invalid::check(&server, report).await
+        invalid::check(&server, report).await?;
+        relist::check(&server, report).await
     })
 }
 

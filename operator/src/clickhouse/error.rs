@@ -128,7 +128,7 @@ impl Error {
             Failure::NoEndpoint => "set spec.clickhouse.endpoints".into(),
             Failure::Address => {
                 format!(
-                    "{at} is not an address that the operator connects to; set spec.clickhouse.endpoints to http(s)://host:port"
+                    "{at} is not an address that the operator connects to, or its name leads to a link-local address or to the Kubernetes API server; set spec.clickhouse.endpoints to http(s)://host:port of a ClickHouse"
                 )
             }
             Failure::CaBundle => {

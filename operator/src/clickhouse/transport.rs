@@ -1,5 +1,6 @@
 //! One HTTP client with its TLS roots, limits and deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,19 +8,19 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::ConnectionSettings;
 use super::error::{Error, Failure, parse_refusal};
+use crate::dialer::Dialer;
 
 /// A catalogue of ten thousand grants is 2 MB; whatever is larger than this is not an answer to the operator.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 pub(super) struct Transport {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<Dialer>, Full<Bytes>>,
     timeout: Duration,
 }
 
@@ -39,8 +40,9 @@ impl Transport {
         }
         let endpoint = settings.endpoints.first().map_or("", String::as_str);
         let connect_timeout = settings.timeout.min(Duration::from_secs(5));
-        let connector = crate::tls::connector(settings.ca_pem.as_deref(), connect_timeout)
-            .map_err(|_| Error::new(endpoint, Failure::CaBundle))?;
+        let connector =
+            crate::tls::connector(settings.ca_pem.as_deref(), connect_timeout, Arc::clone(&settings.barred))
+                .map_err(|_| Error::new(endpoint, Failure::CaBundle))?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             // Shorter than ClickHouse's keep-alive of 10 s (30 s in newer ones), so that no statement meets a closing connection.
@@ -96,7 +98,9 @@ fn parse_endpoint(endpoint: &str) -> Result<(), Error> {
 }
 
 fn classify(error: &hyper_util::client::legacy::Error) -> Failure {
-    if crate::tls::is_certificate_error(error) {
+    if crate::tls::is_barred(error) {
+        Failure::Address
+    } else if crate::tls::is_certificate_error(error) {
         Failure::Certificate
     } else if error.is_connect() {
         Failure::Connect

@@ -130,10 +130,7 @@ async fn act(
             memory.applied.remove(key);
             Ok(child::delete(client, tools.namespace, key, uid).await?)
         }
-        Action::DeletePods(key, uid) => Ok(kubernetes::delete_foreground::<
-            k8s_openapi::api::apps::v1::Deployment,
-        >(client, tools.namespace, &key.name, uid)
-        .await?),
+        Action::DeletePods(key, uid) => Ok(child::delete_pods(client, tools.namespace, key, uid).await?),
     }
 }
 

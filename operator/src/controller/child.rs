@@ -1,6 +1,6 @@
 //! Children of a stack as values: what is wanted, what is there, what was applied.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -17,6 +17,7 @@ pub(crate) enum ChildKind {
     NetworkPolicy,
     PodDisruptionBudget,
     Deployment,
+    StatefulSet,
     Job,
 }
 
@@ -30,6 +31,7 @@ impl ChildKind {
             Self::NetworkPolicy => "NetworkPolicy",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
             Self::Job => "Job",
         }
     }
@@ -66,6 +68,7 @@ pub(crate) enum Child {
     NetworkPolicy(Box<NetworkPolicy>),
     PodDisruptionBudget(Box<PodDisruptionBudget>),
     Deployment(Box<Deployment>),
+    StatefulSet(Box<StatefulSet>),
     Job(Box<Job>),
 }
 
@@ -86,6 +89,7 @@ impl Child {
             Self::NetworkPolicy(object) => (ChildKind::NetworkPolicy, &object.metadata),
             Self::PodDisruptionBudget(object) => (ChildKind::PodDisruptionBudget, &object.metadata),
             Self::Deployment(object) => (ChildKind::Deployment, &object.metadata),
+            Self::StatefulSet(object) => (ChildKind::StatefulSet, &object.metadata),
             Self::Job(object) => (ChildKind::Job, &object.metadata),
         };
         ChildKey::new(kind, metadata.name.clone().unwrap_or_default())
@@ -100,6 +104,7 @@ impl Child {
             Self::NetworkPolicy(object) => serde_json::to_vec(object),
             Self::PodDisruptionBudget(object) => serde_json::to_vec(object),
             Self::Deployment(object) => serde_json::to_vec(object),
+            Self::StatefulSet(object) => serde_json::to_vec(object),
             Self::Job(object) => serde_json::to_vec(object),
         };
         // Kubernetes' own types always serialize; an empty hash would only cause one apply more.

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 use weir_crds::{AnalyticsStack, AnalyticsStackStatus, ConditionType, Reason};
 
@@ -28,12 +27,7 @@ pub(super) async fn pass(
     let observation = observe::observe(ctx, stack, previous, memory).await;
     let owner = owner(ctx, stack);
     let since = stack.metadata.deletion_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |at| at.0);
-    let deletion = Deletion {
-        owner: &owner,
-        policy: &stack.spec.policy.deletion,
-        since,
-        deployment: format!("{}-ingest", stack.name_any()),
-    };
+    let deletion = Deletion { owner: &owner, policy: &stack.spec.policy.deletion, since };
     let mut planned = plan(&deletion, &observation.observed);
     log(&planned.plan);
     if planned.leaves_behind {
@@ -84,7 +78,7 @@ fn deleting(hold: Hold, bound: Timestamp) -> Hold {
 /// SQL that removes what is left: every user and role that the stack is known to have had.
 fn leftovers(ctx: &Context, stack: &AnalyticsStack, observed: &Observed, memory: &Memory) -> String {
     // The rules may have changed since; names do not depend on them.
-    let open = Rules { allow_inline_clickhouse: true, api_server_hosts: Vec::new() };
+    let open = Rules { allow_inline_clickhouse: true, ..Rules::default() };
     let Ok(checked): Result<Stack, _> = validate(stack, &open, Found::default()) else {
         return String::new();
     };

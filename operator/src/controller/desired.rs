@@ -1,13 +1,16 @@
 //! From a checked stack to everything that should exist. Pure, and it cannot fail.
 
+mod environment;
 pub(crate) mod ingest;
 pub(crate) mod metadata;
 pub(crate) mod migration;
 pub(crate) mod network;
 mod pod;
 pub(crate) mod secret;
+pub(crate) mod spool;
 #[cfg(test)]
 mod tests;
+pub(crate) mod workload;
 
 use std::collections::BTreeMap;
 
@@ -32,8 +35,8 @@ pub(crate) struct Desired {
     pub(crate) migration: Option<Migration>,
     /// Children of the pods that need no image.
     pub(crate) surroundings: Vec<Child>,
-    /// The pods themselves, once the image is known.
-    pub(crate) deployment: Option<Child>,
+    /// What runs the pods, once the image is known.
+    pub(crate) workload: Option<Child>,
 }
 
 /// One migration run.
@@ -82,10 +85,7 @@ pub(crate) fn desired<H: Highest>(inputs: &Inputs<'_, H>) -> Desired {
     Desired {
         access: access(inputs, &credentials, migration.as_ref()),
         config: ca.into_iter().chain([keys]).collect(),
-        deployment: stack
-            .image
-            .as_ref()
-            .map(|image| Child::Deployment(Box::new(ingest::deployment(stack, image)))),
+        workload: stack.image.as_ref().map(|image| workload::workload(stack, image)),
         credentials,
         migration,
         surroundings,

@@ -1,8 +1,12 @@
-//! The stack that pure tests start from. Its name differs from the product's, so that swapped labels show.
+//! The stack and the world that pure tests start from. Its name differs from the product's, so that swapped labels show.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
-use weir_crds::AnalyticsStack;
+use weir_crds::{AnalyticsStack, AnalyticsStackStatus, Reason};
 
+use super::observed::{Fault, Observed};
+use super::pod_report::PodReport;
 use super::stack::{Image, Stack};
 use super::validate::{Found, Rules, validate};
 use crate::access::Owner;
@@ -41,9 +45,33 @@ pub(crate) fn image() -> Image {
 
 /// The fixture, checked, with image and CA.
 pub(crate) fn checked() -> Stack {
-    let rules = Rules { allow_inline_clickhouse: true, api_server_hosts: Vec::new() };
+    let rules = Rules { allow_inline_clickhouse: true, ..Rules::default() };
     let found = Found { ca_pem: Some("-----BEGIN CERTIFICATE-----\n".into()), image: Some(image()) };
     validate(&stack(), &rules, found).expect("the fixture is valid")
+}
+
+/// The world before anything was made, seen while ClickHouse is down.
+pub(crate) fn observed() -> Observed {
+    let down =
+        Fault::dependency("ClickHouse/https://db", Reason::ClickhouseUnreachable, "it does not answer");
+    Observed {
+        now: Timestamp::UNIX_EPOCH,
+        has_finalizer: true,
+        dependencies: Vec::new(),
+        image: Ok(image()),
+        catalogue: Err(down),
+        secrets: BTreeMap::new(),
+        live: BTreeMap::new(),
+        applied: BTreeMap::new(),
+        workloads: BTreeMap::new(),
+        pods: PodReport::default(),
+        jobs: BTreeMap::new(),
+        job_reports: BTreeMap::new(),
+        lost_claims: BTreeSet::new(),
+        proven: BTreeSet::new(),
+        refused: BTreeSet::new(),
+        status: AnalyticsStackStatus::default(),
+    }
 }
 
 /// The fixture as owner in ClickHouse.

@@ -9,6 +9,7 @@ use weir_crds::AnalyticsStackStatus;
 
 use super::child::{AppliedChild, ChildKey};
 use super::observed::Fault;
+use super::pod_report::PodReport;
 use crate::access::Catalogue;
 use crate::clickhouse::Connection;
 
@@ -28,8 +29,8 @@ pub(crate) struct Memory {
     pub(crate) proven: BTreeMap<String, Instant>,
     /// Users whose login was refused when it was last tried.
     pub(crate) refused: std::collections::BTreeSet<String>,
-    /// Last words of failed Jobs, by UID of the Job.
-    pub(crate) job_messages: BTreeMap<String, String>,
+    /// What the pods of failed Jobs said, by UID of the Job.
+    pub(crate) job_reports: BTreeMap<String, PodReport>,
     /// Status that was last written, with the resourceVersion that came back.
     pub(crate) status: Option<(u64, AnalyticsStackStatus)>,
     /// What failed last and how often in a row.

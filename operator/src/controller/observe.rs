@@ -3,9 +3,9 @@
 mod clickhouse;
 mod dependencies;
 mod image;
-mod job;
+mod pods;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::{Timestamp, ToSpan as _};
 use kube::ResourceExt as _;
@@ -15,6 +15,8 @@ use super::Context;
 use super::child::{ChildKey, Live, Version};
 use super::memory::Memory;
 use super::observed::Observed;
+use super::pod_report::PodReport;
+use super::workload::Workload;
 pub(crate) use clickhouse::fault;
 pub(crate) use image::{Images, interval_seconds};
 
@@ -23,7 +25,7 @@ pub(crate) use image::{Images, interval_seconds};
 pub(crate) struct Observation {
     /// The value that the pure steps see.
     pub(crate) observed: Observed,
-    /// CA bundle of ClickHouse.
+    /// CA bundle of ClickHouse that the pods are to trust.
     pub(crate) ca_pem: Option<String>,
     /// Image to run: the resolved one, or the last one while the lookup fails.
     pub(crate) image: Option<super::stack::Image>,
@@ -46,7 +48,7 @@ pub(crate) async fn observe(
 ) -> Observation {
     let now = now();
     let mut observed = children(ctx, stack, status, memory, now);
-    observed.job_messages = job::messages(ctx, stack, &observed.jobs, memory).await;
+    pods::read(ctx, stack, &mut observed, memory).await;
     let dependencies = dependencies::fetch(ctx, stack, &observed.secrets).await;
     if stack.metadata.deletion_timestamp.is_none() {
         observed.image = image::resolve(ctx, stack, &observed.status, &dependencies, now).await;
@@ -58,7 +60,8 @@ pub(crate) async fn observe(
         Err(fault) => Err(fault.clone()),
     };
     observed.dependencies = dependencies.faults;
-    Observation { observed, ca_pem: dependencies.ca_pem, image, connection: connection.ok() }
+    let ca_pem = observed.ca_of_pods(dependencies.ca_pem, dependencies.ca_copy);
+    Observation { observed, ca_pem, image, connection: connection.ok() }
 }
 
 /// What the watches and the memory say, before anything is asked.
@@ -77,7 +80,10 @@ fn children(
         let uid = metadata.uid.clone().unwrap_or_default();
         live.insert(key, Live { uid, version: Version::of(metadata) });
     }
-    let deployment = format!("{}-ingest", stack.name_any());
+    let ingest = format!("{}-ingest", stack.name_any());
+    let deployments = owned.deployments.iter().map(|found| Workload::from(&**found));
+    let sets = owned.sets.iter().map(|found| Workload::from(&**found));
+    let workloads = deployments.chain(sets).map(|workload| (workload.key.kind, workload));
     Observed {
         now,
         has_finalizer: stack.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
@@ -93,13 +99,11 @@ fn children(
             "not asked yet",
         )),
         secrets: owned.secrets.iter().map(|secret| (secret.name_any(), (**secret).clone())).collect(),
-        deployment: owned
-            .deployments
-            .iter()
-            .find(|candidate| candidate.name_any() == deployment)
-            .map(|found| (**found).clone()),
+        workloads: workloads.filter(|(_, workload)| workload.key.name == ingest).collect(),
+        pods: PodReport::default(),
         jobs: owned.jobs.iter().map(|job| (job.name_any(), (**job).clone())).collect(),
-        job_messages: BTreeMap::new(),
+        job_reports: BTreeMap::new(),
+        lost_claims: BTreeSet::new(),
         live,
         applied: memory.applied.clone(),
         proven: memory.proven_users(),

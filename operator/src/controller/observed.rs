@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
 use weir_crds::{AnalyticsStackStatus, ConditionType, Reason};
 
-use super::child::{AppliedChild, ChildKey, Live};
+use super::child::{AppliedChild, ChildKey, ChildKind, Live};
 use super::credential::{Highest, Use};
+use super::desired::metadata::ca_hash;
+use super::desired::spool;
+use super::pod_report::PodReport;
 use super::stack::{Image, Stack};
+use super::workload::Workload;
 use crate::access::Catalogue;
 
 /// Something that a stack needs and that could not be had.
@@ -53,12 +56,16 @@ pub(crate) struct Observed {
     pub(crate) live: BTreeMap<ChildKey, Live>,
     /// What this process applied, and what came back.
     pub(crate) applied: BTreeMap<ChildKey, AppliedChild>,
-    /// The ingest Deployment.
-    pub(crate) deployment: Option<Deployment>,
-    /// Migration Jobs, by name.
+    /// What runs the ingest pods, by kind; both while one takes over from the other.
+    pub(crate) workloads: BTreeMap<ChildKind, Workload>,
+    /// What the ingest pods say while a rollout is not over.
+    pub(crate) pods: PodReport,
+    /// Migrations and drains, by name.
     pub(crate) jobs: BTreeMap<String, Job>,
-    /// Last words of failed migration Jobs, by name.
-    pub(crate) job_messages: BTreeMap<String, String>,
+    /// What the pods of Jobs say that do not run well, by name of the Job; none where that could not be read.
+    pub(crate) job_reports: BTreeMap<String, PodReport>,
+    /// Ordinals of spools whose claim is not there.
+    pub(crate) lost_claims: BTreeSet<i32>,
     /// Users whose login was proven lately.
     pub(crate) proven: BTreeSet<String>,
     /// Users whose login was refused when it was last tried.
@@ -99,17 +106,51 @@ impl Observed {
         is_known && self.catalogue.as_ref().is_ok_and(|catalogue| !catalogue.databases.contains(database))
     }
 
-    /// Whether the pods were made for other endpoints than the spec names now.
+    /// Whether pods were made for other endpoints than the spec names now.
     pub(crate) fn has_moved(&self, stack: &Stack) -> bool {
-        self.pod_endpoints().is_some_and(|endpoints| endpoints != stack.endpoint_list())
+        let wanted = stack.endpoint_list();
+        self.workloads.values().filter_map(Workload::endpoints).any(|endpoints| endpoints != wanted)
     }
 
-    /// Comma list of the endpoints that the pods were made for.
-    pub(crate) fn pod_endpoints(&self) -> Option<&str> {
-        let pod = self.deployment.as_ref()?.spec.as_ref()?.template.spec.as_ref()?;
-        let variables = pod.containers.iter().flat_map(|container| container.env.iter().flatten());
-        let mut endpoints = variables.filter(|variable| variable.name == "CLICKHOUSE_URL");
-        endpoints.next()?.value.as_deref()
+    /// Endpoints that pods were made for.
+    pub(crate) fn pod_endpoints(&self) -> impl Iterator<Item = &str> {
+        self.workloads.values().filter_map(Workload::endpoints).flat_map(|list| list.split(','))
+    }
+
+    /// CA bundle that the pods are to trust: the one that ClickHouse was reached with. While it is not reached the pods
+    /// keep what they have, so that a wrong bundle moves nobody and taking it back moves nobody either.
+    pub(crate) fn ca_of_pods(&self, named: Option<String>, copy: Option<String>) -> Option<String> {
+        let pods = self.workloads.values().next().filter(|_| self.catalogue.is_err());
+        let Some(pods) = pods else { return named };
+        let hash = pods.ca_hash()?;
+        let is_theirs = |pem: &String| ca_hash(pem) == hash;
+        // A copy that somebody edited is no longer theirs.
+        copy.filter(is_theirs).or(named)
+    }
+
+    /// How many claims of the spool may hold events that ClickHouse does not have: those that status has noted or that
+    /// pods have now, without those that were drained since, or that somebody deleted.
+    pub(crate) fn spool_claims(&self, stack: &Stack) -> i32 {
+        let used = self.used_claims().max(stack.spool_pods());
+        let mut claims = self.noted_claims().max(self.used_claims());
+        let is_empty = |ordinal| {
+            let drain = spool::drain_name(stack, ordinal);
+            self.job_state(&drain) == JobState::Succeeded || self.lost_claims.contains(&ordinal)
+        };
+        while claims > used && is_empty(claims - 1) {
+            claims -= 1;
+        }
+        claims
+    }
+
+    /// Claims that status has noted.
+    pub(crate) fn noted_claims(&self) -> i32 {
+        self.status.spool.as_ref().map_or(0, |spool| spool.claims)
+    }
+
+    /// Claims that pods have now.
+    pub(crate) fn used_claims(&self) -> i32 {
+        self.workloads.get(&ChildKind::StatefulSet).map_or(0, |set| set.wanted.max(set.pods))
     }
 
     /// Digest whose migrations status remembers.
@@ -117,12 +158,14 @@ impl Observed {
         self.status.schema.as_ref()?.digest.as_deref()
     }
 
+    /// Pods that are ready now.
+    pub(crate) fn ready_pods(&self) -> i32 {
+        self.workloads.values().map(|workload| workload.ready).sum()
+    }
+
     /// Pods that serve now.
     pub(crate) fn available_pods(&self) -> i32 {
-        self.deployment
-            .as_ref()
-            .and_then(|deployment| deployment.status.as_ref()?.available_replicas)
-            .unwrap_or(0)
+        self.workloads.values().map(|workload| workload.available).sum()
     }
 }
 

@@ -6,8 +6,10 @@
 
 mod access;
 pub(crate) mod deletion;
+mod migration;
 mod orphans;
 mod rollout;
+mod spool;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -85,15 +87,16 @@ impl Steps {
 /// Plans a pass for a stack that is not being deleted.
 pub(crate) fn plan(view: &View<'_>) -> Plan {
     let mut steps = Steps::default();
-    let phases: [fn(&View<'_>, &mut Steps); 10] = [
+    let phases: [fn(&View<'_>, &mut Steps); 11] = [
         finalizer,
         dependencies,
-        workload::lost_database,
+        migration::lost_database,
         access::additions,
         access::credentials,
         workload::surroundings,
-        workload::migration,
+        migration::migration,
         workload::pods,
+        spool::drain,
         access::surplus,
         orphans::orphans,
     ];

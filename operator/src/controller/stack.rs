@@ -112,6 +112,11 @@ impl Stack {
         self.child_name("ingest")
     }
 
+    /// Pods that have a spool.
+    pub(crate) fn spool_pods(&self) -> i32 {
+        if self.ingest.spool.is_some() { self.ingest.replicas } else { 0 }
+    }
+
     /// Address that SDKs inside the cluster send to.
     pub(crate) fn url(&self) -> String {
         format!("http://{}.{}.svc:8080", self.ingest_name(), self.namespace)

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use weir_crds::{
     AnalyticsStackStatus, BlockedBy, ConditionType, CredentialStatus, ImageStatus, Reason, SchemaStatus,
+    SpoolStatus,
 };
 
 use super::credential::{Credential, Use};
@@ -62,6 +63,8 @@ pub(crate) struct Facts {
     pub(crate) users: Option<Vec<CredentialStatus>>,
     /// Migration of the database.
     pub(crate) schema: Option<SchemaStatus>,
+    /// Claims of the spool.
+    pub(crate) spool: Option<SpoolStatus>,
     /// Ready pods.
     pub(crate) replicas: Option<i32>,
     /// Label selector of the pods.
@@ -188,7 +191,7 @@ fn sentence(hold: &Hold) -> String {
 }
 
 /// The name of a wait as the column shows it.
-fn short(object: &str) -> String {
+pub(crate) fn short(object: &str) -> String {
     if object.chars().count() <= MAX_OBJECT {
         return object.to_owned();
     }
@@ -225,13 +228,14 @@ fn blocked_by(previous: &AnalyticsStackStatus, holds: &[Hold], now: Timestamp) -
 }
 
 fn show(status: &mut AnalyticsStackStatus, facts: &Facts) {
-    let Facts { image, database, url, keys, users, schema, replicas, selector } = facts.clone();
+    let Facts { image, database, url, keys, users, schema, spool, replicas, selector } = facts.clone();
     status.image = image.map(|image| image_status(&image)).or(status.image.take());
     status.database = database.or(status.database.take());
     status.url = url.or(status.url.take());
     status.keys = keys.unwrap_or(std::mem::take(&mut status.keys));
     status.users = users.unwrap_or(std::mem::take(&mut status.users));
     status.schema = schema.or(status.schema.take());
+    status.spool = spool.or(status.spool.take());
     status.replicas = replicas.or(status.replicas);
     status.selector = selector.or(status.selector.take());
 }

@@ -7,16 +7,19 @@ use url::{Host, Url};
 use weir_crds::{AnalyticsStack, Reason, UpdatePolicy};
 
 use super::stack::{Clickhouse, Endpoint, Image, Key, Reader, Stack};
+use crate::dialer::Barred;
 use crate::names::ClickhouseNames;
 use crate::tls;
 
 /// What the operator's own configuration says about specs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
     /// Whether a stack may name a ClickHouse of its own.
     pub(crate) allow_inline_clickhouse: bool,
     /// Hosts of the API server, which no stack may name as its ClickHouse.
     pub(crate) api_server_hosts: Vec<String>,
+    /// What they led to when the operator started, which no name of a stack may lead to.
+    pub(crate) api_server_addresses: Barred,
 }
 
 /// A spec that cannot be served, with what to do about it.
@@ -181,7 +184,11 @@ mod tests {
     use crate::controller::fixture;
 
     fn rules() -> Rules {
-        Rules { allow_inline_clickhouse: true, api_server_hosts: vec!["10.96.0.1".into()] }
+        Rules {
+            allow_inline_clickhouse: true,
+            api_server_hosts: vec!["10.96.0.1".into()],
+            ..Rules::default()
+        }
     }
 
     fn check(change: impl FnOnce(&mut AnalyticsStack)) -> Vec<&'static str> {

@@ -4,6 +4,8 @@
 //! through an index of what the specs refer to. What changed nothing that a pass would look at wakes nobody.
 
 mod index;
+mod mark;
+mod seen;
 mod stores;
 mod stream;
 
@@ -11,7 +13,7 @@ use std::sync::Arc;
 
 use futures::stream::{BoxStream, StreamExt as _, select_all};
 pub(crate) use index::References;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -70,12 +72,13 @@ pub(crate) fn watch(client: &Client, scope: &Scope) -> Watches {
     let (policies, policies_writer) = store();
     let (budgets, budgets_writer) = store();
     let (deployments, deployments_writer) = store();
+    let (sets, sets_writer) = store();
     let (jobs, jobs_writer) = store();
     let ours = format!("{MANAGED_BY_LABEL}={MANAGED_BY}");
     let others = format!("{MANAGED_BY_LABEL}!={MANAGED_BY}");
     let triggers = select_all([
         stream::stacks(scope.api::<Guarded>(client), stacks_writer, Arc::clone(&references)),
-        stream::owned(scope.api::<Secret>(client), &ours, secrets_writer, stream::any_mark),
+        stream::owned(scope.api::<Secret>(client), &ours, secrets_writer, mark::any),
         stream::referenced(
             scope.api::<PartialObjectMeta<Secret>>(client),
             &others,
@@ -94,11 +97,12 @@ pub(crate) fn watch(client: &Client, scope: &Scope) -> Watches {
             &ours,
             budgets_writer,
         ),
-        stream::owned(scope.api::<Deployment>(client), &ours, deployments_writer, stream::deployment_mark),
-        stream::owned(scope.api::<Job>(client), &ours, jobs_writer, stream::job_mark),
+        stream::owned(scope.api::<Deployment>(client), &ours, deployments_writer, mark::deployment),
+        stream::owned(scope.api::<StatefulSet>(client), &ours, sets_writer, mark::stateful_set),
+        stream::owned(scope.api::<Job>(client), &ours, jobs_writer, mark::job),
     ])
     .map(Ok)
     .boxed();
-    let stores = Stores { secrets, foreign, accounts, services, policies, budgets, deployments, jobs };
+    let stores = Stores { secrets, foreign, accounts, services, policies, budgets, deployments, sets, jobs };
     Watches { stores, stacks, triggers }
 }

@@ -10,7 +10,6 @@ use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -20,6 +19,7 @@ use url::Url;
 use super::credentials::Login;
 use super::error::Failure;
 use super::reference::{DOCKER_HUB, Reference, is_digest};
+use crate::dialer::{Barred, Dialer};
 use crate::tls;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ const MANIFESTS: [&str; 4] = [
 
 /// One repository of one registry, over https.
 pub(super) struct Registry {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<Dialer>, Empty<Bytes>>,
     host: String,
     repository: String,
 }
@@ -57,7 +57,8 @@ struct Token {
 
 impl Registry {
     pub(super) fn new(reference: &Reference, ca_pem: Option<&[u8]>) -> Result<Self, Failure> {
-        let connector = tls::connector(ca_pem, CONNECT_TIMEOUT).map_err(|_| Failure::CaBundle)?;
+        let connector =
+            tls::connector(ca_pem, CONNECT_TIMEOUT, Barred::default()).map_err(|_| Failure::CaBundle)?;
         let host =
             if reference.registry == DOCKER_HUB { "registry-1.docker.io" } else { &reference.registry };
         let client = Client::builder(TokioExecutor::new()).build(connector);
@@ -169,7 +170,13 @@ impl Registry {
         }
         let request = request.body(Empty::new()).map_err(|_| Failure::Reference)?;
         self.client.request(request).await.map_err(|error| {
-            if tls::is_certificate_error(&error) { Failure::Certificate } else { Failure::Unreachable }
+            if tls::is_barred(&error) {
+                Failure::Reference
+            } else if tls::is_certificate_error(&error) {
+                Failure::Certificate
+            } else {
+                Failure::Unreachable
+            }
         })
     }
 }

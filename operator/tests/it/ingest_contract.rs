@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 use weir_crds::AnalyticsStack;
 use weir_ingest::args::{Args, Command};
 use weir_ingest::settings::Settings;
-use weir_operator::render::workload;
+use weir_operator::render::{Pods, pods};
 
 const CA: &str = "-----BEGIN CERTIFICATE-----\n";
 
@@ -18,6 +18,10 @@ fn stack() -> AnalyticsStack {
 
 fn pinned() -> String {
     format!("registry.example.com/weir-ingest@sha256:{}", "0".repeat(64))
+}
+
+fn rendered(ca_pem: Option<&str>) -> Pods {
+    pods(&stack(), &pinned(), ca_pem).expect("the example is valid")
 }
 
 /// Parses a container's arguments and environment as the binary would; an unknown variable fails.
@@ -43,8 +47,7 @@ fn container(pod: &PodSpec) -> &Container {
 
 #[test]
 fn ingest_takes_the_environment_of_the_deployment() {
-    let deployment = workload(&stack(), &pinned(), Some(CA)).unwrap().deployment;
-    let pod = deployment.spec.unwrap().template.spec.unwrap();
+    let pod = rendered(Some(CA)).ingest;
     let args = parse(container(&pod));
     assert!(matches!(args.command, Some(Command::Serve)));
     let settings = Settings::from_args(&args.settings).unwrap();
@@ -58,9 +61,25 @@ fn ingest_takes_the_environment_of_the_deployment() {
 }
 
 #[test]
+fn ingest_takes_what_is_said_about_its_doors() {
+    let mut stack = stack();
+    let ingest = &mut stack.spec.ingest;
+    ingest.limits.max_event_bytes = Some(4096);
+    ingest.limits.address_rate_limit = Some(50);
+    ingest.limits.key_rate_limit = Some(500);
+    ingest.privacy.ip = weir_crds::IpPolicy::Truncate;
+    ingest.privacy.property_denylist = vec!["email".into(), "phone".into()];
+    let pod = pods(&stack, &pinned(), None).expect("the stack is valid").ingest;
+    let settings = Settings::from_args(&parse(container(&pod)).settings).unwrap();
+    assert_eq!(settings.policy.max_event_bytes, 4096);
+    assert_eq!(settings.policy.ip, weir_ingest::settings::IpPolicy::Truncate);
+    assert_eq!(settings.policy.denied_properties, ["email", "phone"]);
+    assert_eq!(settings.admission.address_rate.unwrap().events_per_second.get(), 50);
+}
+
+#[test]
 fn ingest_finds_its_files_where_the_deployment_mounts_them() {
-    let deployment = workload(&stack(), &pinned(), Some(CA)).unwrap().deployment;
-    let pod = deployment.spec.unwrap().template.spec.unwrap();
+    let pod = rendered(Some(CA)).ingest;
     let settings = Settings::from_args(&parse(container(&pod)).settings).unwrap();
     let mounts: Vec<_> =
         container(&pod).volume_mounts.iter().flatten().map(|mount| mount.mount_path.clone()).collect();
@@ -75,8 +94,7 @@ fn ingest_finds_its_files_where_the_deployment_mounts_them() {
 
 #[test]
 fn migrate_takes_the_environment_of_the_job() {
-    let job = workload(&stack(), &pinned(), None).unwrap().migration;
-    let pod = job.spec.unwrap().template.spec.unwrap();
+    let pod = rendered(None).migration;
     let args = parse(container(&pod));
     assert!(matches!(args.command, Some(Command::Migrate(_))));
     let settings = Settings::from_args(&args.settings).unwrap();
@@ -86,12 +104,8 @@ fn migrate_takes_the_environment_of_the_job() {
 
 #[test]
 fn pods_meet_the_restricted_standard_and_carry_no_token() {
-    let rendered = workload(&stack(), &pinned(), Some(CA)).unwrap();
-    let pods = [
-        rendered.deployment.spec.unwrap().template.spec.unwrap(),
-        rendered.migration.spec.unwrap().template.spec.unwrap(),
-    ];
-    for pod in pods {
+    let Pods { ingest, migration, drain } = rendered(Some(CA));
+    for pod in [ingest, migration, drain] {
         assert_eq!(pod.automount_service_account_token, Some(false));
         assert_eq!(pod.security_context.as_ref().unwrap().run_as_non_root, Some(true));
         let security = container(&pod).security_context.clone().unwrap();

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files that decide and must not act: no client, no runtime, no clock, no randomness, no log.
-const PURE: [&str; 18] = [
+const PURE: [&str; 22] = [
     "args.rs",
     "names.rs",
     "quote.rs",
@@ -15,11 +15,15 @@ const PURE: [&str; 18] = [
     "controller/desired/",
     "controller/observed.rs",
     "controller/plan.rs",
+    "controller/pod_report.rs",
     "controller/plan/",
     "controller/stack.rs",
     "controller/status.rs",
     "controller/status/",
     "controller/validate.rs",
+    "controller/watch/mark.rs",
+    "controller/watch/seen.rs",
+    "controller/workload.rs",
     "access/plan.rs",
     "access/deletion.rs",
     "access/desired.rs",
@@ -39,7 +43,7 @@ const EFFECTS: [&str; 8] = [
 /// Effects that only these files may have.
 const ONLY: [(&str, &[&str]); 4] = [
     ("axum::", &["admin.rs", "run.rs"]),
-    ("hyper", &["clickhouse/transport.rs", "image/registry.rs", "tls.rs"]),
+    ("hyper", &["clickhouse/transport.rs", "dialer.rs", "image/registry.rs", "tls.rs"]),
     ("std::env::", &["run.rs"]),
     ("Patch::", &["kubernetes.rs"]),
 ];

@@ -27,6 +27,8 @@ pub(super) async fn check(server: &Server<'_>, report: &mut Report) -> anyhow::R
         let outcome = refuses_database(&api, database, change).await;
         record(report, &format!("api: {name} is refused"), started, outcome);
     }
+    let started = Instant::now();
+    record(report, "api: another size of the spool is refused", started, refuses_spool(&api).await);
     Ok(())
 }
 
@@ -77,6 +79,24 @@ async fn refuses_database(
         refusal.contains("spec.clickhouse.database: is immutable"),
         "the refusal says: {refusal}"
     );
+    Ok(String::new())
+}
+
+/// A claim's size cannot follow the spec; switching the spool off and on can.
+async fn refuses_spool(api: &Api<AnalyticsStack>) -> anyhow::Result<String> {
+    create(api, "spooled", None).await?;
+    let change = async |spool: Value| {
+        let change = json!({ "spec": { "ingest": { "spool": spool } } });
+        api.patch("spooled", &PatchParams::default(), &Patch::Merge(&change)).await
+    };
+    change(json!({ "size": "1Gi" })).await.context("a spool cannot be switched on")?;
+    let Err(refusal) = change(json!({ "size": "2Gi" })).await else { anyhow::bail!("it is accepted") };
+    let refusal = refusal.to_string();
+    anyhow::ensure!(
+        refusal.contains("spec.ingest.spool: size and storageClassName"),
+        "the refusal says: {refusal}"
+    );
+    change(Value::Null).await.context("a spool cannot be switched off")?;
     Ok(String::new())
 }
 

@@ -21,7 +21,12 @@ fn setting(name: &str) -> String {
 
 fn settings() -> ConnectionSettings {
     let endpoints = vec![setting("WEIR_TEST_CLICKHOUSE_URL")];
-    ConnectionSettings { endpoints, ca_pem: None, timeout: Duration::from_mins(1) }
+    ConnectionSettings {
+        endpoints,
+        ca_pem: None,
+        timeout: Duration::from_mins(1),
+        barred: crate::dialer::Barred::default(),
+    }
 }
 
 fn connect(settings: &ConnectionSettings, user: &str, password: &str) -> Connection {

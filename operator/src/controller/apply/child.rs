@@ -1,6 +1,6 @@
 //! Applies and deletes children of any kind, and never one that belongs to somebody else.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -28,13 +28,14 @@ pub(super) async fn apply(tools: &Tools<'_>, child: &Child, memory: &mut Memory)
         Child::NetworkPolicy(object) => send(tools, &key, &**object).await?.metadata,
         Child::PodDisruptionBudget(object) => send(tools, &key, &**object).await?.metadata,
         Child::Deployment(object) => send(tools, &key, &**object).await?.metadata,
+        Child::StatefulSet(object) => send(tools, &key, &**object).await?.metadata,
         Child::Job(object) => send(tools, &key, &**object).await?.metadata,
     };
     let applied = AppliedChild { hash: child.hash(), version: Version::of(&metadata) };
     memory.applied.insert(key.clone(), applied);
-    // What the watch shows of a Deployment is older than this change, so its rollout cannot be judged by it.
-    if key.kind == ChildKind::Deployment && before != metadata.generation {
-        return rollout_waits(&key.name, None).map_or(Ok(()), |hold| Err(Failure::Hold(hold)));
+    // What the watch shows of the pods' controller is older than this change, so the rollout cannot be judged by it.
+    if matches!(key.kind, ChildKind::Deployment | ChildKind::StatefulSet) && before != metadata.generation {
+        return rollout_waits(&key, None).map_or(Ok(()), |hold| Err(Failure::Hold(hold)));
     }
     Ok(())
 }
@@ -92,6 +93,7 @@ pub(super) fn conflict(key: &ChildKey, metadata: &ObjectMeta, stack: &Owner) -> 
         | ChildKind::NetworkPolicy
         | ChildKind::PodDisruptionBudget
         | ChildKind::Deployment
+        | ChildKind::StatefulSet
         | ChildKind::Job => (Reason::OwnershipConflict, "rename the stack"),
     };
     Hold {
@@ -120,6 +122,7 @@ const fn stage_of(kind: ChildKind) -> ConditionType {
         | ChildKind::NetworkPolicy
         | ChildKind::PodDisruptionBudget
         | ChildKind::Deployment
+        | ChildKind::StatefulSet
         | ChildKind::Job => ConditionType::WorkloadReady,
     }
 }
@@ -136,7 +139,33 @@ pub(super) async fn delete(client: &Client, namespace: &str, key: &ChildKey, uid
             kubernetes::delete::<PodDisruptionBudget>(client, namespace, name, uid).await
         }
         ChildKind::Deployment => kubernetes::delete::<Deployment>(client, namespace, name, uid).await,
+        // Until its last pod has ended: what follows may use their claims.
+        ChildKind::StatefulSet => {
+            kubernetes::delete_foreground::<StatefulSet>(client, namespace, name, uid).await
+        }
         ChildKind::Job => kubernetes::delete::<Job>(client, namespace, name, uid).await,
+    }
+}
+
+/// Deletes a child after its pods.
+pub(super) async fn delete_pods(
+    client: &Client,
+    namespace: &str,
+    key: &ChildKey,
+    uid: &str,
+) -> Result<(), Error> {
+    let name = &key.name;
+    match key.kind {
+        ChildKind::Deployment => {
+            kubernetes::delete_foreground::<Deployment>(client, namespace, name, uid).await
+        }
+        ChildKind::Job => kubernetes::delete_foreground::<Job>(client, namespace, name, uid).await,
+        ChildKind::Secret
+        | ChildKind::ServiceAccount
+        | ChildKind::Service
+        | ChildKind::NetworkPolicy
+        | ChildKind::PodDisruptionBudget
+        | ChildKind::StatefulSet => delete(client, namespace, key, uid).await,
     }
 }
 

@@ -41,6 +41,7 @@ pub(super) async fn create(tools: &Tools<'_>, child: &Child) -> Result<(), Failu
         | Child::NetworkPolicy(_)
         | Child::PodDisruptionBudget(_)
         | Child::Deployment(_)
+        | Child::StatefulSet(_)
         | Child::Job(_) => Ok(()),
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 
+use sha2::{Digest as _, Sha256};
+
 use crate::controller::stack::Stack;
 
 /// Value of `app.kubernetes.io/managed-by` on every child.
@@ -17,8 +19,14 @@ pub(crate) const GENERATION: &str = "weir.dev/generation";
 /// Annotation with the moment in which a credential was published.
 pub(crate) const PUBLISHED_AT: &str = "weir.dev/published-at";
 
-/// Annotation of the pods with the hash of the CA bundle: they read it when they start, so a new one has to roll them.
+/// Annotation of the pods with the hash of the CA bundle. They follow its file, but each kubelet refreshes that in its own
+/// time; a rollout ends, and says so, when every pod has the new one.
 pub(crate) const CA_HASH: &str = "weir.dev/ca-sha256";
+
+/// Hash of a CA bundle.
+pub(crate) fn ca_hash(pem: &str) -> String {
+    hex::encode(Sha256::digest(pem))
+}
 
 /// Annotation of a migration Job with the hash of its spec, which cannot be edited.
 pub(crate) const SPEC_HASH: &str = "weir.dev/spec-sha256";
@@ -28,6 +36,7 @@ pub(crate) const SPEC_HASH: &str = "weir.dev/spec-sha256";
 pub(crate) enum Component {
     Ingest,
     Migration,
+    Drain,
     Credential,
 }
 
@@ -36,6 +45,7 @@ impl Component {
         match self {
             Self::Ingest => "ingest",
             Self::Migration => "migration",
+            Self::Drain => "drain",
             Self::Credential => "credential",
         }
     }

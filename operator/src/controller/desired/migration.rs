@@ -9,13 +9,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sha2::{Digest as _, Sha256};
 
 use super::metadata::{Component, SPEC_HASH, annotated, labels, metadata};
-use super::pod::{
-    container_security, default_resources, env, image_pull_secrets, pod_security, secret_folder,
-};
+use super::pod::{container_security, env, image_pull_secrets, pod_security, resources, secret_folder};
 use crate::controller::stack::{Image, Stack};
 
-/// Exit code of the binary for failures that no retry mends.
-const PERMANENT: i32 = 1;
+/// Exit codes of the binary for failures that no retry mends: a refusal, and settings that cannot work.
+const PERMANENT: [i32; 2] = [1, 64];
 /// Longest run, retries included: a mutation of a large table takes hours.
 const DEADLINE_SECONDS: i64 = 6 * 3600;
 
@@ -50,7 +48,7 @@ fn failure_policy() -> PodFailurePolicy {
         PodFailurePolicyOnPodConditionsPattern { type_: "DisruptionTarget".into(), status: "True".into() };
     let permanent = PodFailurePolicyOnExitCodesRequirement {
         operator: "In".into(),
-        values: vec![PERMANENT],
+        values: PERMANENT.to_vec(),
         ..PodFailurePolicyOnExitCodesRequirement::default()
     };
     PodFailurePolicy {
@@ -89,7 +87,7 @@ fn pod(stack: &Stack, image: &Image, run: &str) -> PodSpec {
             args: Some(vec!["migrate".into()]),
             env: Some(environment(stack)),
             volume_mounts: Some(mounts),
-            resources: Some(default_resources()),
+            resources: Some(resources(stack)),
             security_context: Some(container_security()),
             termination_message_policy: Some("FallbackToLogsOnError".into()),
             ..Container::default()

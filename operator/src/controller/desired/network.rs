@@ -1,4 +1,4 @@
-//! The NetworkPolicy of the ingest and migration pods.
+//! The NetworkPolicy of the ingest, migration and drain pods.
 
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPort, NetworkPolicySpec,
@@ -53,7 +53,7 @@ fn pods(stack: &Stack) -> LabelSelector {
         match_expressions: Some(vec![LabelSelectorRequirement {
             key: "app.kubernetes.io/name".into(),
             operator: "In".into(),
-            values: Some(vec!["weir-ingest".into(), "weir-migration".into()]),
+            values: Some(vec!["weir-drain".into(), "weir-ingest".into(), "weir-migration".into()]),
         }]),
     }
 }

@@ -83,12 +83,43 @@ pub(crate) fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> 
     }
 }
 
-/// Requests and limits of a pod whose spec names none.
-pub(crate) fn default_resources() -> ResourceRequirements {
-    let quantity = |name: &str, value: &str| (name.to_owned(), Quantity(value.into()));
+/// Memory of a pod beside its buffer: what it needs at rest, and what hostile requests can make of it.
+const MEMORY_BESIDE_BUFFER: (i64, i64) = (64, 192);
+
+/// Requests and limits of a pod: those of the spec, or what its buffer needs.
+pub(crate) fn resources(stack: &Stack) -> ResourceRequirements {
+    stack.ingest.resources.clone().unwrap_or_else(|| default_resources(stack.ingest.buffer.max_bytes))
+}
+
+fn default_resources(buffer_bytes: i64) -> ResourceRequirements {
+    let quantity = |name: &str, value: String| (name.to_owned(), Quantity(value));
+    let mebibytes = (buffer_bytes + (1 << 20) - 1) >> 20;
+    let memory = |beside: i64| quantity("memory", format!("{}Mi", mebibytes + beside));
+    let (request, limit) = MEMORY_BESIDE_BUFFER;
     ResourceRequirements {
-        requests: Some(BTreeMap::from([quantity("cpu", "100m"), quantity("memory", "128Mi")])),
-        limits: Some(BTreeMap::from([quantity("memory", "256Mi")])),
+        requests: Some(BTreeMap::from([quantity("cpu", "100m".into()), memory(request)])),
+        limits: Some(BTreeMap::from([memory(limit)])),
         ..ResourceRequirements::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::fixture;
+
+    #[test]
+    fn memory_follows_the_buffer_unless_the_spec_names_resources() {
+        let mut stack = fixture::checked();
+        let memory = |stack: &Stack| {
+            let resources = resources(stack);
+            [resources.requests, resources.limits].map(|list| list.unwrap_or_default()["memory"].0.clone())
+        };
+        assert_eq!(memory(&stack), ["128Mi", "256Mi"]);
+        stack.ingest.buffer.max_bytes = (1 << 30) + 1;
+        assert_eq!(memory(&stack), ["1089Mi", "1217Mi"]);
+        let given = default_resources(0);
+        stack.ingest.resources = Some(given.clone());
+        assert_eq!(resources(&stack), given);
     }
 }

@@ -34,20 +34,106 @@ fn the_children_of_the_fixture() {
     let children: Vec<_> = desired
         .surroundings
         .iter()
-        .chain(&desired.deployment)
+        .chain(&desired.workload)
         .chain(desired.migration.as_ref().map(|migration| &migration.job))
-        .map(|child| match child {
-            Child::ServiceAccount(object) => serde_json::to_value(object),
-            Child::Service(object) => serde_json::to_value(object),
-            Child::NetworkPolicy(object) => serde_json::to_value(object),
-            Child::PodDisruptionBudget(object) => serde_json::to_value(object),
-            Child::Deployment(object) => serde_json::to_value(object),
-            Child::Job(object) => serde_json::to_value(object),
-            Child::Secret(object) => serde_json::to_value(object),
-        })
-        .collect::<Result<_, _>>()
-        .unwrap();
+        .map(json)
+        .collect();
     insta::assert_yaml_snapshot!(children);
+}
+
+fn json(child: &Child) -> serde_json::Value {
+    let value = match child {
+        Child::ServiceAccount(object) => serde_json::to_value(object),
+        Child::Service(object) => serde_json::to_value(object),
+        Child::NetworkPolicy(object) => serde_json::to_value(object),
+        Child::PodDisruptionBudget(object) => serde_json::to_value(object),
+        Child::Deployment(object) => serde_json::to_value(object),
+        Child::StatefulSet(object) => serde_json::to_value(object),
+        Child::Job(object) => serde_json::to_value(object),
+        Child::Secret(object) => serde_json::to_value(object),
+    };
+    value.unwrap()
+}
+
+#[test]
+fn pods_with_a_spool_are_those_of_a_stateful_set_whose_claims_outlive_them() {
+    let mut stack = fixture::checked();
+    let plain = workload::pod_template(&stack, &fixture::image());
+    stack.ingest.spool =
+        Some(weir_crds::SpoolSpec { size: "10Gi".into(), storage_class_name: Some("fast".into()) });
+    let set = json(&workload::workload(&stack, &fixture::image()));
+    assert_eq!((&set["kind"], &set["metadata"]["name"]), (&"StatefulSet".into(), &"store-ingest".into()));
+    let spec = &set["spec"];
+    assert_eq!(spec["podManagementPolicy"], "Parallel");
+    let retain = serde_json::json!({ "whenDeleted": "Retain", "whenScaled": "Retain" });
+    assert_eq!(spec["persistentVolumeClaimRetentionPolicy"], retain);
+    let claim = &spec["volumeClaimTemplates"][0];
+    assert_eq!(
+        (&claim["metadata"]["name"], &claim["spec"]["storageClassName"]),
+        (&"spool".into(), &"fast".into())
+    );
+    assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "10Gi");
+    let container = &spec["template"]["spec"]["containers"][0];
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    assert!(
+        mounts.iter().any(|mount| mount["name"] == "spool" && mount["mountPath"] == "/var/lib/weir/spool")
+    );
+    let variable = |name: &str| {
+        let variables = container["env"].as_array().unwrap();
+        variables.iter().find(|variable| variable["name"] == name).map(|variable| variable["value"].clone())
+    };
+    assert_eq!(variable("WEIR_SPOOL_DIR"), Some("/var/lib/weir/spool".into()));
+    assert_eq!(variable("WEIR_SPOOL_MAX_BYTES"), Some("9663676416".into()));
+    let plain = serde_json::to_string(&plain).unwrap();
+    assert!(!plain.contains("spool"), "without one nothing speaks of it");
+}
+
+#[test]
+fn a_drain_mounts_the_claim_of_the_pod_that_left_and_nothing_that_is_limited() {
+    let mut stack = fixture::checked();
+    stack.ingest.spool = Some(weir_crds::SpoolSpec { size: "10Gi".into(), storage_class_name: None });
+    let job = json(&Child::Job(Box::new(spool::drain(&stack, &fixture::image(), 3))));
+    let pod = &job["spec"]["template"]["spec"];
+    let volumes = pod["volumes"].as_array().unwrap();
+    let claims: Vec<_> =
+        volumes.iter().filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str()).collect();
+    assert_eq!(claims, ["spool-store-ingest-3"]);
+    assert_eq!(pod["containers"][0]["args"], serde_json::json!(["spool", "drain"]));
+    assert!(!pod.to_string().contains("WEIR_SPOOL_MAX_BYTES"));
+    assert_eq!(spool::drained_ordinal(&stack, "store-drain-3"), Some(3));
+    assert_eq!(spool::drained_ordinal(&stack, "store-migrate-3"), None);
+}
+
+#[test]
+fn what_is_served_and_let_in_is_told_only_where_it_differs_from_the_image() {
+    let names = |stack: &Stack| -> Vec<String> {
+        let variables = environment::environment(stack).into_iter();
+        variables
+            .map(|variable| format!("{}={}", variable.name, variable.value.unwrap_or_default()))
+            .collect()
+    };
+    let mut stack = fixture::checked();
+    let before = names(&stack);
+    stack.ingest.posthog.enabled = false;
+    stack.ingest.path_prefix = Some("/ingest".into());
+    stack.ingest.limits.max_event_bytes = Some(1024);
+    stack.ingest.limits.address_rate_limit = Some(5);
+    stack.ingest.limits.key_rate_limit = Some(7);
+    stack.ingest.privacy.ip = weir_crds::IpPolicy::Truncate;
+    stack.ingest.privacy.property_denylist = vec!["email".into(), "$ip".into()];
+    let after: Vec<_> = names(&stack).into_iter().filter(|variable| !before.contains(variable)).collect();
+    assert_eq!(
+        after,
+        [
+            "WEIR_POSTHOG_PATHS=false",
+            "WEIR_PATH_PREFIX=/ingest",
+            "WEIR_MAX_EVENT_BYTES=1024",
+            "WEIR_ADDRESS_RATE_LIMIT=5",
+            "WEIR_KEY_RATE_LIMIT=7",
+            "WEIR_IP_POLICY=truncate",
+            "WEIR_PROPERTY_DENYLIST=email,$ip",
+        ]
+    );
 }
 
 #[test]
@@ -72,7 +158,7 @@ fn keys_are_hashed_and_neither_roll_pods_nor_leave_their_secret() {
     let stack = fixture::checked();
     let mut credentials = credential::credentials(&stack, &BTreeMap::new(), &Never);
     let template =
-        |stack: &Stack| serde_json::to_string(&ingest::deployment(stack, &fixture::image())).unwrap();
+        |stack: &Stack| serde_json::to_string(&workload::pod_template(stack, &fixture::image())).unwrap();
     let before = template(&stack);
     let key = credentials.iter_mut().find(|credential| matches!(credential.purpose, Use::Key(..))).unwrap();
     key.state = value(2, "weir_pk_canary");
@@ -119,7 +205,7 @@ fn a_lost_backing_is_restored_with_the_same_value_and_generation() {
 
 #[test]
 fn a_new_ca_bundle_rolls_the_pods() {
-    let template = |stack: &Stack| ingest::deployment(stack, &fixture::image()).spec.unwrap().template;
+    let template = |stack: &Stack| workload::pod_template(stack, &fixture::image());
     let before = fixture::checked();
     let mut rotated = before.clone();
     rotated.clickhouse.ca_pem = Some("another".into());

@@ -63,6 +63,7 @@ pub(super) fn connect(
         endpoints,
         ca_pem: dependencies.ca_pem.clone().map(String::into_bytes),
         timeout: STATEMENT_TIMEOUT,
+        barred: Arc::clone(&rules.api_server_addresses),
     };
     let comment = Comment {
         stack: format!("{}/{}", stack.namespace().unwrap_or_default(), stack.name_any()),
@@ -142,12 +143,12 @@ mod tests {
     use crate::controller::observe::dependencies::Admin;
 
     fn rules(allow_inline_clickhouse: bool) -> Rules {
-        Rules { allow_inline_clickhouse, api_server_hosts: Vec::new() }
+        Rules { allow_inline_clickhouse, ..Rules::default() }
     }
 
     fn dependencies() -> Dependencies {
         let admin = Admin { user: "admin".into(), password: "password".into(), version: "uid/1".into() };
-        Dependencies { admin: Ok(admin), ca_pem: None, pull: Vec::new(), faults: Vec::new() }
+        Dependencies { admin: Ok(admin), ca_pem: None, ca_copy: None, pull: Vec::new(), faults: Vec::new() }
     }
 
     fn reason(connected: Result<Connection, Fault>) -> Option<Reason> {

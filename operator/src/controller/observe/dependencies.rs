@@ -20,6 +20,8 @@ pub(crate) struct Dependencies {
     pub(crate) admin: Result<Admin, Fault>,
     /// CA bundle of ClickHouse: of the referenced Secret, or else the copy that the pods have.
     pub(crate) ca_pem: Option<String>,
+    /// The copy that the pods have.
+    pub(crate) ca_copy: Option<String>,
     /// Contents of the pull secrets.
     pub(crate) pull: Vec<Vec<u8>>,
     /// What is missing or cannot be used.
@@ -51,16 +53,16 @@ pub(super) async fn fetch(
         Err(fault) => Err(fault),
     };
     faults.extend(admin.as_ref().err().cloned());
+    let ca_copy =
+        own.get(&format!("{}-ingest-ca", stack.name_any())).and_then(|secret| text(secret, "ca.crt"));
     let mut ca_pem = None;
     if let Some(reference) = &spec.clickhouse.ca {
         let found = match ctx.secret(&namespace, &reference.secret_name).await {
             Ok(secret) => ca_bundle(reference, secret.as_deref()),
             Err(fault) => Err(fault),
         };
-        let copy =
-            || own.get(&format!("{}-ingest-ca", stack.name_any())).and_then(|secret| text(secret, "ca.crt"));
         faults.extend(found.as_ref().err().cloned());
-        ca_pem = found.ok().or_else(copy);
+        ca_pem = found.ok().or_else(|| ca_copy.clone());
     }
     let mut pull = Vec::new();
     for reference in &spec.ingest.image.pull_secrets {
@@ -73,7 +75,7 @@ pub(super) async fn fetch(
             Err(fault) => faults.push(fault),
         }
     }
-    Dependencies { admin, ca_pem, pull, faults }
+    Dependencies { admin, ca_pem, ca_copy, pull, faults }
 }
 
 fn missing(name: &str, what: &str) -> Fault {

@@ -5,7 +5,6 @@ use weir_crds::{AccessDeletion, ConditionType, DeletionPolicy, Reason};
 
 use super::{Action, Hold, Plan, Step};
 use crate::access::{self, Owner};
-use crate::controller::child::{ChildKey, ChildKind};
 use crate::controller::observed::Observed;
 
 /// Longest wait for pods to end, so that a broken node cannot keep a stack.
@@ -20,8 +19,6 @@ pub(crate) struct Deletion<'a> {
     pub(crate) policy: &'a DeletionPolicy,
     /// When deletion began.
     pub(crate) since: Timestamp,
-    /// Name of the Deployment of the pods.
-    pub(crate) deployment: String,
 }
 
 /// What a deletion does, and whether it gives ClickHouse up.
@@ -97,37 +94,34 @@ pub(crate) fn plan(deletion: &Deletion<'_>, observed: &Observed) -> DeletionPlan
 
 /// The pods end before their user does, so that nothing that they accepted is refused by ClickHouse.
 fn stop_pods(deletion: &Deletion<'_>, observed: &Observed) -> Vec<Step> {
-    let key = ChildKey::new(ChildKind::Deployment, deletion.deployment.clone());
-    let Some(live) = observed.live.get(&key) else { return Vec::new() };
     let until = deletion.since.checked_add(PODS_TIMEOUT).unwrap_or(deletion.since);
     if observed.now >= until {
         return Vec::new();
     }
     let mut steps = Vec::new();
-    let is_going = |deployment: &k8s_openapi::api::apps::v1::Deployment| {
-        deployment.metadata.deletion_timestamp.is_some()
-    };
-    if !observed.deployment.as_ref().is_some_and(is_going) {
-        let action = Action::DeletePods(key.clone(), live.uid.clone());
-        steps.push(Step::Do(ConditionType::WorkloadReady, action));
+    let mut holds = Vec::new();
+    for workload in observed.workloads.values() {
+        let Some(live) = observed.live.get(&workload.key) else { continue };
+        if !workload.is_going {
+            let action = Action::DeletePods(workload.key.clone(), live.uid.clone());
+            steps.push(Step::Do(ConditionType::WorkloadReady, action));
+        }
+        holds.push(Step::Hold(Hold {
+            stage: ConditionType::WorkloadReady,
+            object: workload.key.to_string(),
+            reason: Reason::Deleting,
+            hint: "the pods finish what they accepted; their ClickHouse user is dropped after them".into(),
+            blocks: true,
+            until: Some(until),
+        }));
     }
-    steps.push(Step::Hold(Hold {
-        stage: ConditionType::WorkloadReady,
-        object: key.to_string(),
-        reason: Reason::Deleting,
-        hint: "the pods finish what they accepted; their ClickHouse user is dropped after them".into(),
-        blocks: true,
-        until: Some(until),
-    }));
+    steps.extend(holds);
     steps
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;
-
-    use weir_crds::AnalyticsStackStatus;
 
     use super::*;
     use crate::access::{Catalogue, Entity, Intent};
@@ -137,22 +131,7 @@ mod tests {
     const TIMEOUT_SECONDS: i64 = 300;
 
     fn observed(catalogue: Result<Arc<Catalogue>, Fault>, after_seconds: i64) -> Observed {
-        Observed {
-            now: Timestamp::from_second(after_seconds).unwrap(),
-            has_finalizer: true,
-            dependencies: Vec::new(),
-            image: Ok(fixture::image()),
-            catalogue,
-            secrets: BTreeMap::new(),
-            live: BTreeMap::new(),
-            applied: BTreeMap::new(),
-            deployment: None,
-            jobs: BTreeMap::new(),
-            job_messages: BTreeMap::new(),
-            proven: BTreeSet::new(),
-            refused: BTreeSet::new(),
-            status: AnalyticsStackStatus::default(),
-        }
+        Observed { now: Timestamp::from_second(after_seconds).unwrap(), catalogue, ..fixture::observed() }
     }
 
     fn plan_after(
@@ -162,12 +141,7 @@ mod tests {
     ) -> DeletionPlan {
         let policy = DeletionPolicy { timeout_seconds, ..fixture::stack().spec.policy.deletion };
         let owner = fixture::owner();
-        let deletion = Deletion {
-            owner: &owner,
-            policy: &policy,
-            since: Timestamp::UNIX_EPOCH,
-            deployment: "store-ingest".into(),
-        };
+        let deletion = Deletion { owner: &owner, policy: &policy, since: Timestamp::UNIX_EPOCH };
         plan(&deletion, &observed(catalogue, seconds))
     }
 

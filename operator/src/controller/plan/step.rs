@@ -69,7 +69,11 @@ impl Hold {
     pub(crate) const fn is_progress(&self) -> bool {
         matches!(
             self.reason,
-            Reason::Progressing | Reason::Waiting | Reason::MigrationRunning | Reason::RolloutInProgress
+            Reason::Progressing
+                | Reason::Waiting
+                | Reason::MigrationRunning
+                | Reason::RolloutInProgress
+                | Reason::SpoolDraining
         )
     }
 }

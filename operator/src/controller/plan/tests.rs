@@ -1,12 +1,13 @@
 //! The plan of a stack from nothing to settled, by playing its steps against a small model of the world.
 
-use std::collections::BTreeMap;
+mod migration;
+mod rollout;
+mod spool;
+
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
-use k8s_openapi::jiff::Timestamp;
-use weir_crds::{AnalyticsStackStatus, SchemaStatus};
+use weir_crds::SchemaStatus;
 
 use super::*;
 use crate::access::{Class, Entity, Intent, Kind};
@@ -14,31 +15,10 @@ use crate::controller::child::{AppliedChild, ChildKey, ChildKind, Live, Version}
 use crate::controller::desired::{self, Inputs, metadata::PUBLISHED_AT, secret};
 use crate::controller::fixture;
 use crate::controller::observed::Generations;
-
-/// What the steps of a plan would leave behind, without ClickHouse: its catalogue is missing, as after an outage.
-fn nothing() -> Observed {
-    let down =
-        Fault::dependency("ClickHouse/https://db", Reason::ClickhouseUnreachable, "it does not answer");
-    Observed {
-        now: Timestamp::UNIX_EPOCH,
-        has_finalizer: true,
-        dependencies: Vec::new(),
-        image: Ok(fixture::image()),
-        catalogue: Err(down),
-        secrets: BTreeMap::new(),
-        live: BTreeMap::new(),
-        applied: BTreeMap::new(),
-        deployment: None,
-        jobs: BTreeMap::new(),
-        job_messages: BTreeMap::new(),
-        proven: std::collections::BTreeSet::new(),
-        refused: std::collections::BTreeSet::new(),
-        status: AnalyticsStackStatus::default(),
-    }
-}
+use crate::controller::workload::Workload;
 
 fn reachable() -> Observed {
-    Observed { catalogue: Ok(Arc::default()), ..nothing() }
+    Observed { catalogue: Ok(Arc::default()), ..fixture::observed() }
 }
 
 /// ClickHouse with the stack's database, and nothing else.
@@ -122,29 +102,42 @@ fn run_name() -> String {
     desired::migration::name(&stack, &stack.run(&fixture::image()))
 }
 
-fn rolled_out() -> Deployment {
-    let stack = fixture::checked();
-    let mut deployment = desired::ingest::deployment(&stack, &fixture::image());
-    deployment.metadata.generation = Some(1);
-    deployment.status = Some(DeploymentStatus {
-        observed_generation: Some(1),
-        replicas: Some(2),
-        updated_replicas: Some(2),
-        available_replicas: Some(2),
-        ready_replicas: Some(2),
-        ..DeploymentStatus::default()
-    });
-    deployment
+/// What runs the pods of a stack, with as many that serve.
+fn rolled_out(stack: &Stack) -> Workload {
+    let mut workload = match desired::workload::workload(stack, &fixture::image()) {
+        Child::Deployment(deployment) => Workload::from(&*deployment),
+        Child::StatefulSet(set) => Workload::from(&*set),
+        other => panic!("{other:?} runs no pods"),
+    };
+    workload.is_seen = true;
+    workload.pods = workload.wanted;
+    (workload.updated, workload.ready, workload.available) =
+        (workload.wanted, workload.wanted, workload.wanted);
+    workload
+}
+
+/// Lets a workload run the pods of the model.
+fn put(observed: &mut Observed, workload: Workload) {
+    observed.workloads.insert(workload.key.kind, workload);
+}
+
+fn deployment(observed: &mut Observed) -> &mut Workload {
+    observed.workloads.get_mut(&ChildKind::Deployment).expect("a Deployment runs")
 }
 
 /// Applies every child of a plan to the model.
 fn settle(observed: &mut Observed) {
+    settle_for(&fixture::checked(), observed);
+}
+
+/// The same for a stack; Jobs stay away.
+fn settle_for(stack: &Stack, observed: &mut Observed) {
     loop {
-        let children: Vec<_> = plan_of(observed)
+        let children: Vec<_> = plan_for(stack, observed)
             .steps
             .into_iter()
             .filter_map(|step| match step {
-                Step::Do(_, Action::Apply(child)) => Some(child),
+                Step::Do(_, Action::Apply(child)) if !matches!(child, Child::Job(_)) => Some(child),
                 Step::Do(..) | Step::Hold(_) => None,
             })
             .collect();
@@ -162,9 +155,9 @@ fn settle(observed: &mut Observed) {
 }
 
 fn settled() -> Observed {
-    let mut observed = with_credentials(nothing(), true);
+    let mut observed = with_credentials(fixture::observed(), true);
     observed.jobs.insert(run_name(), succeeded_job());
-    observed.deployment = Some(rolled_out());
+    put(&mut observed, rolled_out(&fixture::checked()));
     let digest = Some(fixture::image().digest().to_owned());
     observed.status.schema = Some(SchemaStatus { version: Some(1), digest });
     settle(&mut observed);
@@ -212,93 +205,6 @@ fn the_pods_learn_of_a_key_before_it_is_published() {
 }
 
 #[test]
-fn no_pod_runs_an_image_before_its_migration_is_done() {
-    let mut observed = with_credentials(reachable(), false);
-    let generated = plan_of(&observed);
-    assert!(generated.summary().contains(&format!("generate Secret/{} generation 1", run_name())));
-    let stack = fixture::checked();
-    let secret = secret::migration(&stack, run_name(), "user".into(), "password");
-    observed.secrets.insert(run_name(), secret);
-    let started = plan_of(&observed);
-    assert!(
-        position(&started, "prove the login of user weir_retail__store_migrate")
-            < position(&started, &format!("apply Job/{}", run_name()))
-    );
-    assert!(!started.summary().iter().any(|step| step.contains("Deployment")));
-    assert!(
-        matches!(started.steps.last(), Some(Step::Hold(hold)) if hold.reason == Reason::MigrationRunning)
-    );
-    observed = with_database(observed);
-    observed.jobs.insert(run_name(), succeeded_job());
-    let done = plan_of(&observed);
-    assert!(position(&done, "record the migration") < position(&done, "apply Deployment/store-ingest"));
-}
-
-#[test]
-fn a_failed_migration_names_its_last_words_and_leaves_the_pods() {
-    let mut observed = with_credentials(with_database(nothing()), true);
-    let mut job = succeeded_job();
-    job.status.as_mut().unwrap().conditions.as_mut().unwrap()[0].type_ = "Failed".into();
-    observed.jobs.insert(run_name(), job);
-    observed.job_messages.insert(run_name(), "statement 3 was refused".into());
-    let plan = plan_of(&observed);
-    let Some(Step::Hold(hold)) = plan.steps.last() else { panic!("no hold") };
-    assert_eq!(hold.reason, Reason::MigrationFailed);
-    assert!(hold.hint.contains("statement 3 was refused") && hold.hint.contains("delete the Job"));
-    assert!(!plan.summary().iter().any(|step| step.contains("Deployment")));
-}
-
-#[test]
-fn a_migration_is_replaced_when_its_retries_ran_out_or_its_spec_was_mended_before_it_ran() {
-    let stack = fixture::checked();
-    let planned = |change: &dyn Fn(&mut Job)| {
-        let mut job = desired::migration::job(&stack, &fixture::image());
-        job.status = Some(JobStatus::default());
-        change(&mut job);
-        let mut observed = with_credentials(with_database(nothing()), true);
-        observed.jobs.insert(run_name(), job);
-        let deletion = format!("delete Job/{}", run_name());
-        plan_of(&observed).summary().contains(&deletion)
-    };
-    let fail = |job: &mut Job, reason: &str| {
-        let mut failed = succeeded_job().status.unwrap();
-        let condition = &mut failed.conditions.as_mut().unwrap()[0];
-        (condition.type_, condition.reason) = ("Failed".into(), Some(reason.into()));
-        job.status = Some(failed);
-    };
-    assert!(planned(&|job| fail(job, "BackoffLimitExceeded")));
-    assert!(!planned(&|job| fail(job, "PodFailurePolicy")));
-    assert!(!planned(&|_| {}), "it waits for its pod");
-    assert!(planned(&|job| job.metadata.annotations = None), "it was made from another spec");
-    assert!(!planned(&|job| {
-        job.metadata.annotations = None;
-        job.status.as_mut().unwrap().ready = Some(1);
-    }));
-}
-
-#[test]
-fn a_lost_database_is_made_only_after_its_migrations_are_forgotten() {
-    let mut observed = Observed { catalogue: Ok(Arc::default()), ..settled() };
-    let forgets = plan_of(&observed);
-    assert_eq!(forgets.summary(), [format!("delete Job/{}", run_name())]);
-    assert!(matches!(forgets.steps.last(), Some(Step::Hold(hold)) if hold.blocks));
-    observed.jobs.clear();
-    assert!(plan_of(&observed).summary().is_empty());
-    observed.status.schema = Some(SchemaStatus::default());
-    let made = plan_of(&observed);
-    assert!(position(&made, "create database") < position(&made, "generate Secret/store-migrate"));
-}
-
-#[test]
-fn another_clickhouse_is_migrated_before_the_pods_use_it() {
-    let observed = with_database(settled());
-    let plan = plan_for(&moved(), &observed);
-    assert!(plan.summary().iter().any(|step| step.starts_with("generate Secret/store-migrate")));
-    assert!(!plan.summary().iter().any(|step| step.contains("Deployment")));
-    assert!(observed.is_migrated(&fixture::checked(), &fixture::image()));
-}
-
-#[test]
 fn the_policy_is_widened_before_the_pods_move_and_narrowed_behind_them() {
     let ports = |plan: &Plan| {
         let policy = plan.steps.iter().find_map(|step| match step {
@@ -316,19 +222,16 @@ fn the_policy_is_widened_before_the_pods_move_and_narrowed_behind_them() {
         observed.proven.insert(format!("weir_retail__store_{login}"));
     }
     assert_eq!(ports(&plan_for(&moved(), &observed)).as_deref(), Some(both));
-    let mut template = desired::ingest::deployment(&moved(), &fixture::image());
-    template.metadata.generation = Some(2);
-    let replaced = observed.deployment.take().unwrap();
-    observed.deployment = Some(Deployment { status: replaced.status, ..template });
+    put(&mut observed, Workload { is_seen: false, ..rolled_out(&moved()) });
     assert_eq!(ports(&plan_for(&moved(), &observed)), None, "old pods still end");
-    observed.deployment.as_mut().unwrap().status.as_mut().unwrap().observed_generation = Some(2);
+    deployment(&mut observed).is_seen = true;
     assert_eq!(ports(&plan_for(&moved(), &observed)).as_deref(), Some(new));
 }
 
 #[test]
 fn a_login_is_not_pointed_elsewhere_without_proof() {
     let mut observed = settled();
-    observed.deployment = None;
+    observed.workloads.clear();
     let credentials = crate::controller::credential::credentials(
         &fixture::checked(),
         &observed.secrets,
@@ -414,7 +317,7 @@ fn children_are_kept_while_clickhouse_is_down_once_all_was_published() {
 
 #[test]
 fn nothing_is_made_while_clickhouse_is_down_and_nothing_was_published() {
-    let plan = plan_of(&nothing());
+    let plan = plan_of(&fixture::observed());
     assert!(plan.summary().is_empty());
     assert_eq!(plan.steps.len(), 1);
 }
@@ -426,7 +329,7 @@ fn an_orphan_goes_by_its_uid_after_the_rollout() {
     let version = Version { mark: "r1".into(), resource_version: 1 };
     observed.live.insert(key, Live { uid: "old".into(), version });
     assert_eq!(plan_of(&observed).summary(), ["delete Secret/store-key-old"]);
-    observed.deployment.as_mut().unwrap().status.as_mut().unwrap().available_replicas = Some(1);
+    deployment(&mut observed).available = 1;
     assert!(plan_of(&observed).summary().is_empty());
 }
 

@@ -6,8 +6,26 @@ use std::sync::{Mutex, PoisonError};
 use kube::ResourceExt as _;
 use weir_crds::AnalyticsStack;
 
+use super::Guarded;
+
 /// Namespace and name of an object.
 type Name = (String, String);
+
+/// A stack and what it refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Referrer {
+    /// Namespace of the stack and of the Secrets.
+    pub(super) namespace: String,
+    /// Name of the stack.
+    pub(super) name: String,
+    secrets: Vec<String>,
+}
+
+/// What a stack refers to; nothing when it cannot be read.
+pub(super) fn referrer(stack: &Guarded) -> Referrer {
+    let secrets = stack.0.as_ref().map(secret_names).unwrap_or_default();
+    Referrer { namespace: stack.namespace().unwrap_or_default(), name: stack.name_any(), secrets }
+}
 
 /// Stacks by the Secrets that they refer to.
 #[derive(Debug, Default)]
@@ -21,14 +39,13 @@ struct Maps {
 
 impl References {
     /// Notes what a stack refers to, in place of what it did before.
-    pub(crate) fn set(&self, stack: &AnalyticsStack) {
-        let namespace = stack.namespace().unwrap_or_default();
-        self.replace(&namespace, &stack.name_any(), secret_names(stack));
+    pub(super) fn set(&self, referrer: &Referrer) {
+        self.replace(&referrer.namespace, &referrer.name, &referrer.secrets);
     }
 
     /// Forgets a stack.
     pub(crate) fn remove(&self, namespace: &str, stack: &str) {
-        self.replace(namespace, stack, Vec::new());
+        self.replace(namespace, stack, &[]);
     }
 
     /// Stacks that refer to a Secret of their namespace.
@@ -38,7 +55,7 @@ impl References {
         found.into_iter().flatten().cloned().collect()
     }
 
-    fn replace(&self, namespace: &str, stack: &str, secrets: Vec<String>) {
+    fn replace(&self, namespace: &str, stack: &str, secrets: &[String]) {
         let mut maps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (namespace.to_owned(), stack.to_owned());
         for secret in maps.by_stack.remove(&key).unwrap_or_default() {
@@ -50,12 +67,12 @@ impl References {
                 }
             }
         }
-        for secret in &secrets {
+        for secret in secrets {
             let name = (namespace.to_owned(), secret.clone());
             maps.by_secret.entry(name).or_default().insert(stack.to_owned());
         }
         if !secrets.is_empty() {
-            maps.by_stack.insert(key, secrets);
+            maps.by_stack.insert(key, secrets.to_vec());
         }
     }
 }
@@ -77,21 +94,27 @@ fn secret_names(stack: &AnalyticsStack) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::DeserializeGuard;
+
     use super::*;
     use crate::controller::fixture;
+
+    fn referrer_of(stack: &AnalyticsStack) -> Referrer {
+        referrer(&DeserializeGuard(Ok(stack.clone())))
+    }
 
     #[test]
     fn a_secret_leads_to_its_referrers_and_to_no_others() {
         let references = References::default();
         let mut stack = fixture::stack();
-        references.set(&stack);
+        references.set(&referrer_of(&stack));
         for secret in ["db-admin", "db-ca", "pull"] {
             assert_eq!(references.referrers("retail", secret), ["store"], "{secret}");
         }
         assert!(references.referrers("retail", "other").is_empty());
         assert!(references.referrers("elsewhere", "db-admin").is_empty());
         stack.spec.clickhouse.admin_secret_ref.name = "new-admin".into();
-        references.set(&stack);
+        references.set(&referrer_of(&stack));
         assert!(references.referrers("retail", "db-admin").is_empty());
         assert_eq!(references.referrers("retail", "new-admin"), ["store"]);
         references.remove("retail", "store");

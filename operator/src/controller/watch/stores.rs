@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -28,6 +28,7 @@ pub(crate) struct Stores {
     pub(super) policies: Store<Metadata<NetworkPolicy>>,
     pub(super) budgets: Store<Metadata<PodDisruptionBudget>>,
     pub(super) deployments: Store<Deployment>,
+    pub(super) sets: Store<StatefulSet>,
     pub(super) jobs: Store<Job>,
 }
 
@@ -38,6 +39,8 @@ pub(crate) struct Owned {
     pub(crate) secrets: Vec<Arc<Secret>>,
     /// Deployments.
     pub(crate) deployments: Vec<Arc<Deployment>>,
+    /// StatefulSets.
+    pub(crate) sets: Vec<Arc<StatefulSet>>,
     /// Jobs.
     pub(crate) jobs: Vec<Arc<Job>>,
     others: Vec<(ChildKind, ObjectMeta)>,
@@ -48,9 +51,10 @@ impl Owned {
     pub(crate) fn metadata(&self) -> impl Iterator<Item = (ChildKind, &ObjectMeta)> {
         let secrets = self.secrets.iter().map(|object| (ChildKind::Secret, &object.metadata));
         let deployments = self.deployments.iter().map(|object| (ChildKind::Deployment, &object.metadata));
+        let sets = self.sets.iter().map(|object| (ChildKind::StatefulSet, &object.metadata));
         let jobs = self.jobs.iter().map(|object| (ChildKind::Job, &object.metadata));
         let others = self.others.iter().map(|(kind, metadata)| (*kind, metadata));
-        secrets.chain(deployments).chain(jobs).chain(others)
+        secrets.chain(deployments).chain(sets).chain(jobs).chain(others)
     }
 }
 
@@ -64,6 +68,7 @@ impl Stores {
         self.policies.wait_until_ready().await?;
         self.budgets.wait_until_ready().await?;
         self.deployments.wait_until_ready().await?;
+        self.sets.wait_until_ready().await?;
         self.jobs.wait_until_ready().await
     }
 
@@ -77,6 +82,7 @@ impl Stores {
         Owned {
             secrets: owned(&self.secrets, namespace, uid),
             deployments: owned(&self.deployments, namespace, uid),
+            sets: owned(&self.sets, namespace, uid),
             jobs: owned(&self.jobs, namespace, uid),
             others,
         }
@@ -116,6 +122,7 @@ impl Stores {
             ChildKind::Deployment => {
                 get(&self.deployments, namespace, name).map(|found| found.metadata.clone())
             }
+            ChildKind::StatefulSet => get(&self.sets, namespace, name).map(|found| found.metadata.clone()),
             ChildKind::Job => get(&self.jobs, namespace, name).map(|found| found.metadata.clone()),
         }
     }

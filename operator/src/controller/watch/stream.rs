@@ -1,12 +1,9 @@
 //! One watch each: fill the store, and name the stack that an event concerns.
 
-use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::stream::{BoxStream, Stream, StreamExt as _};
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use kube::core::PartialObjectMeta;
@@ -17,13 +14,13 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
+use super::index::{self, Referrer};
+use super::mark::{self, Mark};
+use super::seen::{Change, Seen};
 use super::{Guarded, References};
 
 /// Requests of one watch.
 type Requests = BoxStream<'static, ReconcileRequest<Guarded>>;
-
-/// What of an object a pass looks at; an event that leaves it unchanged wakes nobody.
-pub(super) type Mark<K> = fn(&K) -> String;
 
 /// Watches the stacks themselves; their status is written by the operator and wakes nobody.
 pub(super) fn stacks(api: Api<Guarded>, writer: Writer<Guarded>, references: Arc<References>) -> Requests {
@@ -32,26 +29,21 @@ pub(super) fn stacks(api: Api<Guarded>, writer: Writer<Guarded>, references: Arc
             stack.metadata.managed_fields = None;
         }
     });
-    let mut marks = HashMap::new();
+    let mut seen = Seen::new(mark::stack, index::referrer);
     requests(events.default_backoff().reflect(writer).map(move |event| {
-        let event = event?;
-        match &event {
-            Event::Apply(stack) | Event::InitApply(stack) => {
-                if let Ok(stack) = &stack.0 {
-                    references.set(stack);
-                }
-            }
-            Event::Delete(stack) => {
-                references.remove(&stack.namespace().unwrap_or_default(), &stack.name_any());
-            }
-            Event::Init | Event::InitDone => {}
-        }
-        let changed = changed(event, &mut marks, stack_mark);
-        Ok(changed
-            .map(|stack| (ObjectRef::from_obj(&stack), ReconcileReason::ObjectUpdated))
-            .into_iter()
-            .collect())
+        let changes = seen.take(event?).into_iter();
+        Ok(changes.map(|change| (refer(&references, change), ReconcileReason::ObjectUpdated)).collect())
     }))
+}
+
+/// Keeps the index of references in step with a stack that changed, and names the stack.
+fn refer(references: &References, change: Change<Referrer>) -> ObjectRef<Guarded> {
+    match &change {
+        Change::Present(referrer) => references.set(referrer),
+        Change::Gone(referrer) => references.remove(&referrer.namespace, &referrer.name),
+    }
+    let referrer = change.into_subject();
+    ObjectRef::new(&referrer.name).within(&referrer.namespace)
 }
 
 /// Watches children whose content is needed.
@@ -75,7 +67,7 @@ where
 {
     let events =
         watcher(api, Config::default().labels(labels)).modify(|object| object.managed_fields_mut().clear());
-    owned_events(events.default_backoff().reflect(writer), any_mark)
+    owned_events(events.default_backoff().reflect(writer), mark::any)
 }
 
 /// Watches the Secrets of others by metadata, for the stacks that refer to them.
@@ -91,15 +83,17 @@ pub(super) fn referenced(
         metadata.annotations = None;
         metadata.labels = None;
     });
+    let name =
+        |secret: &PartialObjectMeta<Secret>| (secret.namespace().unwrap_or_default(), secret.name_any());
+    let mut seen = Seen::new(mark::any, name);
     requests(events.default_backoff().reflect(writer).map(move |event| {
-        let secret = match event? {
-            Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret) => secret,
-            Event::Init | Event::InitDone => return Ok(Vec::new()),
-        };
-        let namespace = secret.namespace().unwrap_or_default();
-        let stacks = references.referrers(&namespace, &secret.name_any());
         let reason = || ReconcileReason::Custom { reason: "a referenced Secret changed".into() };
-        Ok(stacks.iter().map(|stack| (ObjectRef::new(stack).within(&namespace), reason())).collect())
+        let mut named = Vec::new();
+        for (namespace, secret) in seen.take(event?).into_iter().map(Change::into_subject) {
+            let stacks = references.referrers(&namespace, &secret);
+            named.extend(stacks.iter().map(|stack| (ObjectRef::new(stack).within(&namespace), reason())));
+        }
+        Ok(named)
     }))
 }
 
@@ -108,11 +102,11 @@ where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
     S: Stream<Item = Result<Event<K>, Error>> + Send + 'static,
 {
-    let mut marks = HashMap::new();
+    let mut seen = Seen::new(mark, owner);
     requests(events.map(move |event| {
-        let Some(child) = changed(event?, &mut marks, mark) else { return Ok(Vec::new()) };
-        let reason = ReconcileReason::Custom { reason: format!("{} changed", K::kind(&())) };
-        Ok(owner(&child).map(|stack| (stack, reason)).into_iter().collect())
+        let reason = || ReconcileReason::Custom { reason: format!("{} changed", K::kind(&())) };
+        let owners = seen.take(event?).into_iter().filter_map(Change::into_subject);
+        Ok(owners.map(|(namespace, stack)| (ObjectRef::new(&stack).within(&namespace), reason())).collect())
     }))
 }
 
@@ -135,23 +129,8 @@ where
         .boxed()
 }
 
-/// The object of an event, unless its mark is the one that was seen last. A deletion always counts.
-fn changed<K: Resource>(event: Event<K>, marks: &mut HashMap<String, String>, mark: Mark<K>) -> Option<K> {
-    match event {
-        Event::Apply(object) | Event::InitApply(object) => {
-            let uid = object.meta().uid.clone().unwrap_or_default();
-            let mark = mark(&object);
-            (marks.insert(uid, mark.clone()) != Some(mark)).then_some(object)
-        }
-        Event::Delete(object) => {
-            marks.remove(object.meta().uid.as_deref().unwrap_or_default());
-            Some(object)
-        }
-        Event::Init | Event::InitDone => None,
-    }
-}
-
-fn owner<K: Resource>(child: &K) -> Option<ObjectRef<Guarded>> {
+/// Namespace and name of the stack that owns a child.
+fn owner<K: Resource>(child: &K) -> Option<(String, String)> {
     let metadata = child.meta();
     let owners = metadata.owner_references.iter().flatten();
     let owner = owners.into_iter().find(|owner| {
@@ -159,44 +138,5 @@ fn owner<K: Resource>(child: &K) -> Option<ObjectRef<Guarded>> {
             && owner.kind == "AnalyticsStack"
             && owner.api_version.starts_with("weir.dev/")
     })?;
-    Some(ObjectRef::new(&owner.name).within(metadata.namespace.as_deref()?))
-}
-
-/// Any change of the object at all.
-pub(super) fn any_mark<K: Resource>(object: &K) -> String {
-    object.meta().resource_version.clone().unwrap_or_default()
-}
-
-fn stack_mark(stack: &Guarded) -> String {
-    let metadata = stack.meta();
-    let stamp =
-        (&metadata.generation, &metadata.finalizers, &metadata.annotations, &metadata.deletion_timestamp);
-    format!("{stamp:?}")
-}
-
-/// Spec, labels and owners, and how far the rollout is.
-pub(super) fn deployment_mark(deployment: &Deployment) -> String {
-    let metadata = &deployment.metadata;
-    let status = deployment.status.clone().unwrap_or_default();
-    let reasons: Vec<_> =
-        status.conditions.iter().flatten().map(|condition| (&condition.type_, &condition.reason)).collect();
-    let spec =
-        (&metadata.generation, &metadata.labels, &metadata.owner_references, &metadata.deletion_timestamp);
-    let pods =
-        (status.observed_generation, status.replicas, status.updated_replicas, status.available_replicas);
-    format!("{spec:?}{pods:?}{reasons:?}")
-}
-
-/// Labels and owners, and whether the Job has ended.
-pub(super) fn job_mark(job: &Job) -> String {
-    let metadata = &job.metadata;
-    let conditions: Vec<_> = job
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten())
-        .map(|condition| (&condition.type_, &condition.status))
-        .collect();
-    let spec =
-        (&metadata.generation, &metadata.labels, &metadata.owner_references, &metadata.deletion_timestamp);
-    format!("{spec:?}{conditions:?}")
+    Some((metadata.namespace.clone()?, owner.name.clone()))
 }
