@@ -3,6 +3,7 @@
 pub mod batch;
 mod events;
 pub mod gzip;
+pub(crate) mod json;
 pub mod posthog;
 mod text;
 
@@ -24,9 +25,9 @@ pub enum Malformed {
     Empty,
 }
 
-impl From<serde_json::Error> for Malformed {
-    /// serde_json's text names positions and types, and may quote a wrong value: kept short.
-    fn from(error: serde_json::Error) -> Self {
+impl From<json::Error> for Malformed {
+    /// The text names positions and types, and may quote a wrong value: kept short.
+    fn from(error: json::Error) -> Self {
         Self::NotABatch(error.to_string().chars().take(200).collect())
     }
 }

@@ -17,6 +17,7 @@ use sha1::Sha1;
 use uuid::Uuid;
 
 use crate::decode::Text;
+use crate::decode::json;
 use crate::event::Dialect;
 use crate::event::Fact;
 use crate::event::LinkKind;
@@ -107,7 +108,7 @@ const MAX_PROPERTIES: usize = 1000;
 
 /// The first entries of a JSON object; none when it is something else.
 fn entries<'a>(object: Option<&'a RawValue>) -> impl Iterator<Item = (Cow<'a, str>, &'a str)> {
-    let parsed = object.and_then(|object| serde_json::from_str::<Entries<'a>>(object.get()).ok());
+    let parsed = object.and_then(|object| json::from_str::<Entries<'a>>(object.get()).ok());
     parsed.map(|entries| entries.0).unwrap_or_default().into_iter()
 }
 

@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 use super::Events;
 use super::Malformed;
 use super::Text;
+use super::json::Json;
 use super::string;
 use crate::event::Dialect;
 use crate::event::Dropped;
@@ -28,7 +29,7 @@ use crate::event::RawEvent;
 pub fn decode(body: &[u8], max_events: usize) -> Result<RawBatch<'_>, Malformed> {
     let text = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut json = serde_json::Deserializer::from_str(text);
+    let mut json = Json::new(text);
     let batch = Deserializer::deserialize_any(&mut json, BatchVisitor { max_events })?;
     json.end()?;
     if batch.events.is_empty() { Err(Malformed::Empty) } else { Ok(batch) }

@@ -32,6 +32,18 @@ impl<'de> Visitor<'de> for TextVisitor {
         f.write_str("a string")
     }
 
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(text)))
+    }
+
     fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<Text<'de>, E> {
         Ok(Text(String::from_utf8_lossy(bytes)))
     }
@@ -47,7 +59,12 @@ pub(crate) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     if !inner.contains('\\') {
         return Some(Cow::Borrowed(inner));
     }
-    serde_json::from_str::<Text<'_>>(value.get()).ok().map(|text| text.0)
+    unescaped(value.get()).map(Cow::Owned)
+}
+
+/// What a JSON string with escapes says.
+pub(super) fn unescaped(quoted: &str) -> Option<String> {
+    serde_json::from_str::<Text<'_>>(quoted).ok().map(|text| text.0.into_owned())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 /// The object without the members whose values these are, in the order of the text.
 pub(super) fn without<'a>(object: &'a str, values: &[&'a RawValue]) -> Cow<'a, str> {
-    let mut kept = String::new();
+    let mut kept = String::with_capacity(if values.is_empty() { 0 } else { object.len() });
     let mut cursor = 0;
     for value in values {
         let Some((start, end)) = member(object, value) else { continue };

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::distinct_id::tidy;
 use crate::decode::Text;
+use crate::decode::json;
 use crate::decode::posthog::text_of_any;
 use crate::decode::string;
 use crate::event::Dialect;
@@ -35,7 +36,7 @@ pub(super) struct Said<'a> {
 
 /// Reads the properties of an event of this name, and what stands beside them.
 pub(super) fn read<'a>(event: &'a RawEvent<'a>, name: &str, dialect: Dialect) -> Said<'a> {
-    let found = event.properties.and_then(|text| serde_json::from_str::<Found<'a>>(text.get()).ok());
+    let found = event.properties.and_then(|text| json::from_str::<Found<'a>>(text.get()).ok());
     let found = found.unwrap_or_default();
     Said {
         claims: claims(event, &found, name, dialect),

@@ -11,6 +11,7 @@ use serde::de::Visitor;
 use serde_json::value::RawValue;
 
 use crate::decode::Text;
+use crate::decode::json;
 
 /// Properties whose members are properties of the person.
 const PERSON: [&str; 2] = ["$set", "$set_once"];
@@ -48,7 +49,7 @@ impl Denied {
     }
 
     fn rebuilt(&self, object: &str, is_event: bool) -> Option<String> {
-        let Members(members) = serde_json::from_str(object).ok()?;
+        let Members(members) = json::from_str(object).ok()?;
         let mut kept = String::with_capacity(object.len());
         let mut is_changed = false;
         for (name, value) in &members {
