@@ -55,6 +55,8 @@ pub struct IngestSpec {
     #[schemars(length(min = 2, max = 128))]
     #[x_kube(validation = Rule::new("self.matches('^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$')")
         .message("spec.ingest.pathPrefix: must begin with a slash, end without one and hold letters, digits, dots, dashes, underscores and tildes, such as /ingest"))]
+    #[x_kube(validation = Rule::new("!(self.split('/')[1] in ['api', 'array', 'batch', 'capture', 'decide', 'e', 'engage', 'flags', 'health', 'i', 's', 'track'])")
+        .message("spec.ingest.pathPrefix: must not begin with a part that a path of the service begins with, such as /api or /batch; choose another, such as /ingest"))]
     pub path_prefix: Option<String>,
     /// What one request, one address and one key may send.
     #[serde(default)]

@@ -34,6 +34,7 @@ use crate::{
 
 const NAMESPACE: &str = "relist";
 const SECRET: &str = "clickhouse-admin";
+const LOG: &str = "operator.log";
 /// Time that the operator has to hear of a change, well below the time after which it would look by itself.
 const HEARS: Duration = Duration::from_secs(25);
 /// A pause that takes longer than the lease costs the operator its lease, and with it the test its subject.
@@ -115,6 +116,10 @@ impl<'a> Subject<'a> {
                 continue;
             }
             heard?;
+            anyhow::ensure!(
+                self.has_listed_anew()?,
+                "the API server knew what the watches asked for, so nothing was lost that could be missed"
+            );
             return Ok(format!("after {:.1} s", started.elapsed().as_secs_f64()));
         }
         anyhow::bail!(
@@ -134,6 +139,13 @@ impl<'a> Subject<'a> {
         });
         self.secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
         Ok(())
+    }
+
+    /// Whether a watch of the operator was told that what it asks for is forgotten.
+    fn has_listed_anew(&self) -> anyhow::Result<bool> {
+        let log = std::fs::read_to_string(self.server.cluster.logs().join(LOG))
+            .context("failed to read the log")?;
+        Ok(log.contains("too old resource version"))
     }
 
     async fn move_history(&self) -> anyhow::Result<()> {
@@ -158,8 +170,7 @@ struct Operator {
 
 impl Operator {
     fn start(server: &Server<'_>, program: &PathBuf) -> anyhow::Result<Self> {
-        let log =
-            File::options().create(true).append(true).open(server.cluster.logs().join("operator.log"))?;
+        let log = File::options().create(true).append(true).open(server.cluster.logs().join(LOG))?;
         let mut command = Command::new(program);
         command
             .env_clear()
