@@ -1,3 +1,5 @@
+//! The parser against serde_json: the same bodies are taken, with the same values.
+
 use super::*;
 use crate::decode::Text;
 use proptest::prelude::*;
