@@ -12,12 +12,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::Semaphore;
+
 use crate::authenticate::Admitted;
+use crate::budget::Budget;
 use crate::metrics::LimitLabel;
 use crate::metrics::Metrics;
-use crate::settings::AdmissionSettings;
+use crate::settings::Settings;
 use addresses::Addresses;
 use pace::Wait;
+
+/// Bodies without a key so far may fill this part of the buffer.
+const SHARE: usize = 4;
 
 /// Why a request is not let in now. It may come again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,14 +40,41 @@ pub struct Limited {
 pub struct Admission {
     opened: Instant,
     maybe_addresses: Option<Addresses>,
+    unauthenticated_bytes: usize,
+    unauthenticated: Arc<Budget>,
+    lane: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
 impl Admission {
     /// Starts with every address having everything.
-    pub fn new(settings: &AdmissionSettings, metrics: Arc<Metrics>) -> Self {
-        let maybe_addresses = settings.address_rate.map(|rate| Addresses::new(rate.into()));
-        Self { opened: Instant::now(), maybe_addresses, metrics }
+    pub fn new(settings: &Settings, metrics: Arc<Metrics>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // At least the largest body must fit, or it could never come in.
+        let shared = (settings.buffer.max_bytes / SHARE).max(settings.limits.max_batch_bytes);
+        Self {
+            opened: Instant::now(),
+            maybe_addresses: settings.admission.address_rate.map(|rate| Addresses::new(rate.into())),
+            unauthenticated_bytes: settings.admission.unauthenticated_bytes,
+            unauthenticated: Budget::new(shared),
+            lane: Arc::new(Semaphore::new((cores / 2).max(1))),
+            metrics,
+        }
+    }
+
+    /// Bytes of a body, inflated, that are taken before a valid key was seen in it.
+    pub fn unauthenticated_bytes(&self) -> usize {
+        self.unauthenticated_bytes
+    }
+
+    /// What bodies without a key so far share besides those bytes.
+    pub fn unauthenticated(&self) -> &Arc<Budget> {
+        &self.unauthenticated
+    }
+
+    /// Where long bodies without a key in front are worked on, one after another.
+    pub fn lane(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.lane)
     }
 
     /// Whether an address has anything left.

@@ -6,3 +6,4 @@ pub(crate) mod extract;
 pub(crate) mod health;
 mod prepare;
 pub(crate) mod rejection;
+mod screen;

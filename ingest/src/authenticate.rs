@@ -82,6 +82,11 @@ pub fn is_listed(origin: &str, origins: &[String], keys: &KeySnapshot) -> bool {
     contains(origins, origin) || keys.lists(origin)
 }
 
+/// Whether the service itself lists the origin, so that requests from it need no key.
+pub fn is_own(origin: &str, origins: &[String]) -> bool {
+    contains(origins, origin)
+}
+
 /// Decides for whom a request writes.
 pub fn authenticate(
     claim: Claim<'_>,

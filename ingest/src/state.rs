@@ -53,7 +53,7 @@ impl AppState {
             patience: crate::api::batch::patience(settings.clickhouse.timeout),
             keys,
             policy: Policy::new(&settings.policy),
-            admission: Admission::new(&settings.admission, Arc::clone(&metrics)),
+            admission: Admission::new(settings, Arc::clone(&metrics)),
             budget,
             buffer,
             metrics,

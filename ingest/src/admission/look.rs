@@ -17,7 +17,9 @@ pub enum Verdict {
     Known,
     /// The end, and no valid key before it.
     Unknown,
-    /// The limit of the look.
+    /// No valid key within the bytes that were to be looked at; there are more.
+    Beyond,
+    /// Too many texts that are no keys: not looked at any further.
     Undecided,
 }
 
@@ -63,8 +65,11 @@ pub fn look(
         if is_end {
             return Ok(Verdict::Unknown);
         }
-        if taken == max_bytes || compared.count > MAX_COMPARED {
+        if compared.count > MAX_COMPARED {
             return Ok(Verdict::Undecided);
+        }
+        if taken == max_bytes {
+            return Ok(Verdict::Beyond);
         }
         data.drain(..settled);
     }
@@ -134,7 +139,7 @@ mod tests {
         let body = format!(r#"{{"batch":[{events}{{}}],"api_key":"good-key"}}"#);
         assert_eq!(looked(body.as_bytes()), Verdict::Known);
         let short = look(&mut body.as_bytes(), 100_000, |text| text == "good-key").unwrap();
-        assert_eq!(short, Verdict::Undecided);
+        assert_eq!(short, Verdict::Beyond);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::prepare::Prepared;
 use super::prepare::Work;
 use super::prepare::prepare;
 use super::rejection::Rejection;
+use super::screen::Screen;
 use crate::authenticate;
 use crate::state::AppState;
 
@@ -55,7 +56,13 @@ pub(crate) async fn batch(
         return Err(Rejection::Overloaded);
     }
     let mut reservation = state.budget().open();
-    let body = extract::read_body(body, declared, max_bytes, &mut reservation).await?;
+    let mut screen = Screen::new(&state, maybe_origin.as_deref(), address, received_at);
+    let read = extract::read_body(body, declared, max_bytes, |read, more| {
+        reservation.grow(more)?;
+        screen.grow(read, more)
+    });
+    let body = read.await?;
+    let (body, turn) = screen.pass(body).await?;
     let work = Work {
         encoding,
         maybe_origin,
@@ -68,6 +75,7 @@ pub(crate) async fn batch(
         state: state.clone(),
     };
     let prepared = compute(work).await?;
+    drop(turn);
     store(&state, prepared).await.map(Json)
 }
 

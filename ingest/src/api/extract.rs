@@ -15,7 +15,6 @@ use axum::response::Response;
 use http_body_util::BodyExt as _;
 
 use super::rejection::Rejection;
-use crate::budget::Reservation;
 use crate::settings::Network;
 
 /// Address of the other end of the connection; the server puts it into each request.
@@ -29,8 +28,9 @@ pub(crate) enum Encoding {
     Gzip,
 }
 
-/// How long a whole body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a whole body may take to arrive, and how long nothing of it.
+const BODY_TIMEOUT: Duration = Duration::from_mins(1);
+const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Stored of a User-Agent header; real ones are shorter, and it is stored with every event of the request.
 const MAX_USER_AGENT: usize = 1024;
@@ -113,14 +113,15 @@ pub(crate) fn require_length_within(headers: &HeaderMap, max_bytes: usize) -> Re
     if length > max_bytes { Err(Rejection::TooLarge) } else { Ok(length) }
 }
 
-/// Reads a body of at most `max_bytes`, each piece counted in the reservation before the next one is awaited.
-pub(crate) async fn read_body(
+/// Reads a body of at most `max_bytes`. `grow` is told what has come and how many more bytes are about to be taken,
+/// before the next piece is awaited.
+pub(super) async fn read_body(
     body: Body,
     declared: usize,
     max_bytes: usize,
-    reservation: &mut Reservation,
+    grow: impl FnMut(&[u8], usize) -> Result<(), Rejection>,
 ) -> Result<Vec<u8>, Rejection> {
-    let read = collect(body, declared, max_bytes, reservation);
+    let read = collect(body, declared, max_bytes, grow);
     tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or(Err(Rejection::Slow))
 }
 
@@ -128,19 +129,20 @@ async fn collect(
     mut body: Body,
     declared: usize,
     max_bytes: usize,
-    reservation: &mut Reservation,
+    mut grow: impl FnMut(&[u8], usize) -> Result<(), Rejection>,
 ) -> Result<Vec<u8>, Rejection> {
     // Memory that is not yet written to costs nothing, so a false length does not either.
     let mut bytes = Vec::with_capacity(declared);
-    while let Some(frame) = body.frame().await {
+    loop {
+        let piece = tokio::time::timeout(PIECE_TIMEOUT, body.frame()).await;
+        let Some(frame) = piece.map_err(|_| Rejection::Slow)? else { return Ok(bytes) };
         let Ok(data) = frame.map_err(|_| Rejection::Cut)?.into_data() else { continue };
         if bytes.len() + data.len() > max_bytes {
             return Err(Rejection::TooLarge);
         }
-        reservation.grow(data.len())?;
+        grow(&bytes, data.len())?;
         bytes.extend_from_slice(&data);
     }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 //! The modules say `cfg(test)` so that the lints know them as tests.
 
 #[cfg(test)]
+mod admission_cost;
+#[cfg(test)]
 mod admission_keys;
 #[cfg(test)]
 mod admission_policy;
