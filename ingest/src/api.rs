@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod cors;
 pub(crate) mod extract;
 pub(crate) mod health;
+pub(crate) mod limited;
 mod prepare;
 pub(crate) mod rejection;
 mod screen;

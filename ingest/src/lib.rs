@@ -48,6 +48,7 @@ mod router;
 mod state;
 
 mod admin;
+pub mod check;
 pub mod metrics;
 pub mod readiness;
 pub mod run;

@@ -26,10 +26,10 @@ const UNTIL_PROVEN: Duration = Duration::from_secs(1);
 const AFTERWARDS: Duration = Duration::from_secs(30);
 
 /// How long one statement of the check may take.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// ClickHouse's code for a missing right.
-const FORBIDDEN: i32 = 497;
+pub(crate) const FORBIDDEN: i32 = 497;
 
 /// Shared by the probe, the admin port and the shutdown.
 #[derive(Debug, Default)]
@@ -113,22 +113,38 @@ impl Readiness {
 /// rows of the shape that is sent.
 pub async fn check(client: &Client, migrations: &migrate::Options) -> Result<(), Problem> {
     if let Some(version) = schema_version(client, migrations).await?
-        && !(schema::MINIMUM..=schema::MAXIMUM).contains(&version)
+        && !schema::serves(version)
     {
         return Err(Problem::OutsideRange(version));
     }
-    let tables = Table::ALL.map(|table| (table.name(), columns(table)));
-    for (table, columns) in tables.into_iter().chain([(dead_letter::TABLE, dead_letter::COLUMNS)]) {
-        // A blank line is no row: proves login, rights, table and columns, and needs no right to read.
-        let statement = format!("INSERT INTO {table} ({columns}) FORMAT JSONEachRow");
-        let tried = client.insert(&statement, &[], Bytes::from_static(b"\n"), CHECK_TIMEOUT).await;
+    for (table, columns) in tables() {
+        let tried = insert_nothing(client, table, columns).await;
         tried.map_err(|source| Problem::Clickhouse { act: "insert into the product tables", source })?;
     }
     Ok(())
 }
 
+/// The tables that are written, each with its columns.
+pub(crate) fn tables() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let product = Table::ALL.into_iter().map(|table| (table.name(), columns(table)));
+    product.chain([(dead_letter::TABLE, dead_letter::COLUMNS)])
+}
+
+/// Inserts a blank line, which is no row: proves login, rights, table and columns, and needs no right to read.
+pub(crate) async fn insert_nothing(
+    client: &Client,
+    table: &str,
+    columns: &str,
+) -> Result<(), clickhouse::Error> {
+    let statement = format!("INSERT INTO {table} ({columns}) FORMAT JSONEachRow");
+    client.insert(&statement, &[], Bytes::from_static(b"\n"), CHECK_TIMEOUT).await
+}
+
 /// The version of the schema; `None` when this login cannot see it, or when nothing has been migrated.
-async fn schema_version(client: &Client, migrations: &migrate::Options) -> Result<Option<u32>, Problem> {
+pub(crate) async fn schema_version(
+    client: &Client,
+    migrations: &migrate::Options,
+) -> Result<Option<u32>, Problem> {
     match migrate::observe(client, migrations).await {
         Ok(state) => Ok(Some(state.version).filter(|version| *version > 0)),
         Err(migrate::Error::History(Mismatch::Newer { ledger, .. })) => Ok(Some(ledger)),

@@ -14,6 +14,7 @@ use crate::api::batch::batch;
 use crate::api::cors::cors;
 use crate::api::extract::refuse_unknown_encodings;
 use crate::api::health::health;
+use crate::api::limited::limited;
 use crate::api::rejection::not_found;
 use crate::metrics::StatusLabel;
 use crate::state::AppState;
@@ -26,6 +27,7 @@ pub(crate) fn router(state: AppState) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .layer(from_fn(refuse_unknown_encodings))
+        .layer(from_fn(limited))
         .layer(from_fn_with_state(state.clone(), cors))
         .layer(from_fn_with_state(state.clone(), count))
         .with_state(state)

@@ -8,10 +8,9 @@ use tokio::signal::unix::signal;
 use crate::args::Args;
 use crate::args::Command;
 use crate::args::MigrateArgs;
-use crate::clickhouse::Client;
+use crate::check;
 use crate::dead_letter;
 use crate::migrate;
-use crate::readiness;
 use crate::schema;
 use crate::service::Ended;
 use crate::service::Service;
@@ -30,7 +29,11 @@ pub fn run(args: Args) -> ExitCode {
     let settings = match Settings::from_args(&args.settings) {
         Ok(settings) => settings,
         Err(invalid) => {
-            telemetry::complain(invalid);
+            if matches!(command, Command::Check) {
+                check::refuse(invalid);
+            } else {
+                telemetry::complain(invalid);
+            }
             return ExitCode::from(USAGE);
         }
     };
@@ -50,7 +53,7 @@ async fn dispatch(command: Command, settings: &Settings) -> ExitCode {
         Command::Schema => schema::run(),
         Command::Serve => serve(settings).await,
         Command::DeadLetters(action) => dead_letter::run(settings, action).await,
-        Command::Check => report(check(settings).await),
+        Command::Check => check::run(settings).await,
     }
 }
 
@@ -84,12 +87,6 @@ async fn serve_until_terminated(settings: &Settings) -> anyhow::Result<()> {
         Ended::Drained => Ok(()),
         Ended::Overdue => anyhow::bail!("the drain took too long; unanswered requests were cut"),
     }
-}
-
-async fn check(settings: &Settings) -> anyhow::Result<()> {
-    let client = Client::new(&settings.clickhouse)?;
-    readiness::check(&client, &migrate::Options::from_settings(settings, None)?).await?;
-    Ok(())
 }
 
 /// Says what went wrong in one line, with its causes, and turns it into an exit code.

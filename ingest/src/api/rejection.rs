@@ -112,6 +112,9 @@ impl IntoResponse for Rejection {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, retry_after);
         }
+        if let Self::Limited(limited) = self {
+            response.extensions_mut().insert(limited);
+        }
         response
     }
 }

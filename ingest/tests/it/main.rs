@@ -24,6 +24,8 @@ mod keys;
 #[cfg(test)]
 mod migrate;
 #[cfg(test)]
+mod operations_check;
+#[cfg(test)]
 mod operations_connections;
 #[cfg(test)]
 mod service;
