@@ -6,10 +6,14 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
+use tracing::Span;
 
 use crate::ack;
 use crate::ack::Ack;
@@ -59,6 +63,8 @@ struct Entry {
     rows: Rows,
     ack: Ack,
     reservation: Reservation,
+    /// The request; none unless the log wants to know.
+    span: Span,
 }
 
 /// The open batch and those who wait for it.
@@ -70,6 +76,7 @@ struct Open {
 struct Waiter {
     share: Range<usize>,
     ack: Ack,
+    span: Span,
     /// Held until the answer, so that the budget counts rows in flight.
     reservation: Reservation,
 }
@@ -93,7 +100,10 @@ impl Buffer {
     /// Stores rows and returns once they are confirmed.
     pub async fn store(&self, rows: Rows, reservation: Reservation) -> Result<Stored, Unavailable> {
         let (ack, receipt) = ack::promise();
-        self.sender.send(Entry { rows, ack, reservation }).await.map_err(|_| Unavailable)?;
+        self.sender
+            .send(Entry { rows, ack, reservation, span: Span::current() })
+            .await
+            .map_err(|_| Unavailable)?;
         receipt.wait().await
     }
 }
@@ -137,11 +147,11 @@ impl Gatherer {
     }
 
     fn gather(&mut self, entry: Entry) {
-        let Entry { rows, ack, reservation } = entry;
+        let Entry { rows, ack, reservation, span } = entry;
         let now = Instant::now();
         let open = self.open.get_or_insert_with(|| Open { batch: Batch::open(now), waiters: Vec::new() });
         let share = open.batch.push(rows, now);
-        open.waiters.push(Waiter { share, ack, reservation });
+        open.waiters.push(Waiter { share, ack, span, reservation });
     }
 
     fn is_full(&self) -> bool {
@@ -176,15 +186,21 @@ impl Gatherer {
     }
 }
 
+/// Numbers flushes for the log.
+static FLUSHES: AtomicU64 = AtomicU64::new(1);
+
 /// Inserts one batch and answers everybody who waits for it.
 async fn flush(sink: Arc<dyn Sink>, open: Open, metrics: Arc<Metrics>) {
     let started = Instant::now();
     let rows = open.batch.into_flush();
     metrics.flush_events.observe(float(rows.len()));
-    let outcome = sink.insert(rows).await;
+    let flush = FLUSHES.fetch_add(1, Ordering::Relaxed);
+    let span = tracing::debug_span!("flush", weir.flush.id = flush, weir.flush.events = rows.len());
+    let outcome = sink.insert(rows).instrument(span).await;
     metrics.flush_seconds.get_or_create(&outcome.is_ok().into()).observe(started.elapsed().as_secs_f64());
-    for Waiter { share, ack, reservation } in open.waiters {
+    for Waiter { share, ack, span, reservation } in open.waiters {
         drop(reservation);
+        tracing::debug!(parent: &span, weir.flush.id = flush, weir.flush.is_stored = outcome.is_ok(), "flushed");
         let stored = match &outcome {
             Ok(refused) => Ok(Stored { refused: ack::refused_in(&share, refused) }),
             Err(unavailable) => Err(*unavailable),

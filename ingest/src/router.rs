@@ -1,6 +1,10 @@
 //! Every public route and layer on one page.
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
 use axum::Router;
+use axum::extract::MatchedPath;
 use axum::extract::Request;
 use axum::extract::State;
 use axum::middleware::Next;
@@ -9,6 +13,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::get;
 use axum::routing::post;
+use tracing::Instrument as _;
 
 use crate::api::batch::batch;
 use crate::api::cors::cors;
@@ -33,10 +38,22 @@ pub(crate) fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
+/// Numbers requests for the log.
+static REQUESTS: AtomicU64 = AtomicU64::new(1);
+
 /// Counts every answer by its status.
 async fn count(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+    // The route and not the path, in which some clients write their key.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let span = tracing::debug_span!(
+        "request",
+        weir.request.id = REQUESTS.fetch_add(1, Ordering::Relaxed),
+        http.request.method = %request.method(),
+        http.route = route.as_ref().map(MatchedPath::as_str),
+    );
+    let response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
+    tracing::debug!(parent: &span, http.response.status_code = status, "answered");
     state.metrics().requests.get_or_create(&StatusLabel { status }).inc();
     response
 }

@@ -18,7 +18,8 @@ pub fn install(level: LogLevel) {
     let installed = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
-        .with_current_span(false)
+        // Spans exist only at debug, where they tie lines to requests and flushes.
+        .with_current_span(true)
         .with_span_list(false)
         .with_max_level(filter(level))
         .with_writer(std::io::stderr)
@@ -36,8 +37,10 @@ pub fn complain(error: impl Display) {
 
 /// How often one class of trouble is told while it lasts.
 const SAY_EVERY: Duration = Duration::from_mins(1);
+/// How long a trouble that ended is not told again, so that one that comes and goes does not fill the log.
+const PAUSE: Duration = Duration::from_secs(5);
 
-/// Keeps a log quiet: one class of trouble is told when it begins and once a minute while it lasts.
+/// Keeps a log quiet: one class of trouble is told when it begins, once a minute while it lasts, and when it ends.
 ///
 /// Only what is about to be logged asks, so that the lock is off the path of requests that go well.
 #[derive(Debug, Default)]
@@ -47,12 +50,13 @@ pub struct Pacer(Mutex<Said>);
 struct Said {
     maybe_last: Option<Instant>,
     unsaid: u64,
+    lasts: bool,
 }
 
 impl Pacer {
     /// One that has told nothing yet.
     pub const fn new() -> Self {
-        Self(Mutex::new(Said { maybe_last: None, unsaid: 0 }))
+        Self(Mutex::new(Said { maybe_last: None, unsaid: 0, lasts: false }))
     }
 
     /// Whether to tell it now, and then how often it was left unsaid before.
@@ -62,17 +66,19 @@ impl Pacer {
 
     fn may_say_at(&self, now: Instant) -> Option<u64> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.maybe_last.is_some_and(|last| now.duration_since(last) < SAY_EVERY) {
+        let pause = if said.lasts { SAY_EVERY } else { PAUSE };
+        if said.maybe_last.is_some_and(|last| now.duration_since(last) < pause) {
             said.unsaid += 1;
             return None;
         }
         said.maybe_last = Some(now);
+        said.lasts = true;
         Some(std::mem::take(&mut said.unsaid))
     }
 
-    /// The trouble is over: the next one is told at once.
-    pub fn rest(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).maybe_last = None;
+    /// The trouble is over; says whether that is to be told, since its beginning was.
+    pub fn end(&self) -> bool {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).lasts)
     }
 }
 
@@ -114,8 +120,19 @@ mod tests {
         let told: Vec<_> =
             (0..150).filter_map(|second| pacer.may_say_at(start + Duration::from_secs(second))).collect();
         assert_eq!(told, [0, 59, 59]);
-        assert_eq!(pacer.may_say_at(start + Duration::from_secs(150)), None);
-        pacer.rest();
-        assert_eq!(pacer.may_say_at(start + Duration::from_secs(151)), Some(30));
+        assert!(pacer.end());
+        assert!(!pacer.end());
+        assert_eq!(pacer.may_say_at(start + Duration::from_secs(150)), Some(29), "a new beginning is told");
+    }
+
+    #[test]
+    fn trouble_that_comes_and_goes_is_told_now_and_then() {
+        let pacer = Pacer::new();
+        let start = Instant::now();
+        let told = (0..600).filter(|step| {
+            pacer.end();
+            pacer.may_say_at(start + Duration::from_millis(100 * step)).is_some()
+        });
+        assert_eq!(told.count(), 12);
     }
 }

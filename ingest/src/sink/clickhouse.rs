@@ -25,6 +25,7 @@ use crate::encode::head;
 use crate::metrics::Metrics;
 use crate::pieces::Pieces;
 use crate::telemetry::Causes;
+use crate::telemetry::Pacer;
 
 /// Refused events of one flush beyond which the fault is the table's: then nothing is dropped.
 const MAX_REFUSED: usize = 1000;
@@ -44,6 +45,9 @@ struct Delivery<'a> {
     deadline: Instant,
     letters: Vec<DeadLetter>,
 }
+
+/// Every refused event is kept with its reason; the log only points there.
+static REFUSALS: Pacer = Pacer::new();
 
 impl Sink for ClickhouseSink {
     fn insert(&self, flush: Flush) -> BoxFuture<'_, Result<Vec<usize>, Unavailable>> {
@@ -124,11 +128,14 @@ impl ClickhouseSink {
             return Err(Unavailable);
         }
         self.metrics.refused_rows.get_or_create(&table.into()).inc();
-        tracing::error!(
-            error = %Causes(error),
-            db.collection.name = table.name(),
-            "ClickHouse refuses an event for its content; it goes to the dead letters"
-        );
+        if let Some(unsaid) = REFUSALS.may_say() {
+            tracing::error!(
+                error = %Causes(error),
+                db.collection.name = table.name(),
+                weir.log.unsaid = unsaid,
+                "ClickHouse refuses an event for its content; it goes to the dead letters"
+            );
+        }
         let events = event..event + 1;
         let row = delivery.flush.rows(Table::Events, events.clone()).to_vec();
         let Some(head) = head(columns(Table::Events), &row) else {

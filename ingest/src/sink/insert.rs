@@ -17,6 +17,7 @@ use crate::retry;
 use crate::retry::Decision;
 use crate::retry::Failure;
 use crate::telemetry::Causes;
+use crate::telemetry::Pacer;
 
 /// Inserts blocks into the tables of one database.
 #[derive(Debug)]
@@ -35,6 +36,9 @@ pub(crate) struct Block<'a> {
     /// Until when attempts are made.
     pub(crate) deadline: Instant,
 }
+
+/// An outage fails every flush: it is told when it begins and when it ends, for each class of failure.
+static OUTAGES: [Pacer; 4] = [const { Pacer::new() }; 4];
 
 /// Why an insert was given up.
 #[derive(Debug)]
@@ -78,6 +82,9 @@ impl Inserter {
             self.after(error, attempts, block).await?;
         }
         self.metrics.clickhouse_up.set(1);
+        if OUTAGES.iter().filter(|outage| outage.end()).count() > 0 {
+            tracing::info!("ClickHouse takes inserts again");
+        }
         Ok(())
     }
 
@@ -99,12 +106,15 @@ impl Inserter {
             }
             Decision::GiveUp => {
                 self.metrics.clickhouse_up.set(0);
-                tracing::error!(
-                    error = %Causes(&error),
-                    db.collection.name = block.table,
-                    weir.insert.attempts = attempts,
-                    "failed to insert; clients are asked to send again"
-                );
+                if let Some(unsaid) = OUTAGES[class as usize].may_say() {
+                    tracing::error!(
+                        error = %Causes(&error),
+                        db.collection.name = block.table,
+                        weir.insert.attempts = attempts,
+                        weir.log.unsaid = unsaid,
+                        "failed to insert; clients are asked to send again"
+                    );
+                }
                 Err(Stopped::Unavailable)
             }
         }

@@ -28,6 +28,8 @@ mod operations_check;
 #[cfg(test)]
 mod operations_connections;
 #[cfg(test)]
+mod operations_log;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod shutdown;

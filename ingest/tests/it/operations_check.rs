@@ -72,7 +72,11 @@ async fn a_login_that_can_only_insert_is_what_is_wanted() {
     let (code, lines) = told(&check(&logged_in, &[]));
     assert_eq!(code, 0, "{lines:#?}");
     assert_eq!(lines.last().unwrap(), "ok    rights: the login cannot read events");
-    service.clickhouse.execute(&format!("REVOKE INSERT ON {}.* FROM {user}", service.database)).await.unwrap();
+    service
+        .clickhouse
+        .execute(&format!("REVOKE INSERT ON {}.* FROM {user}", service.database))
+        .await
+        .unwrap();
     let (code, lines) = told(&check(&logged_in, &[]));
     assert_eq!(code, 1);
     let expected = "fail  insert: events_data: ClickHouse refused with code 497 (ACCESS_DENIED)";

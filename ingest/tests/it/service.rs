@@ -130,6 +130,12 @@ impl Running {
         self.send(self.address, method, path, body.into(), headers).await
     }
 
+    /// Posts JSON to `/batch/` of another process.
+    pub(crate) async fn post_to(&self, address: SocketAddr, body: impl Into<Bytes>) -> Answer {
+        let headers = [("content-type", "application/json")];
+        self.send(address, Method::POST, "/batch/", body.into(), &headers).await
+    }
+
     /// A GET on the admin port.
     pub(crate) async fn admin(&self, path: &str) -> Answer {
         self.send(self.admin, Method::GET, path, Bytes::new(), &[]).await
