@@ -53,26 +53,33 @@ pub(super) fn drain(view: &View<'_>, steps: &mut Steps) {
     if state == JobState::Absent {
         steps.act(ConditionType::WorkloadReady, Action::Apply(job));
     }
-    let report = observed.job_reports.get(&key.name);
-    let trouble = report.and_then(|report| report.trouble.as_ref()).map(|trouble| trouble.hint.as_str());
-    let (reason, hint) = match (state, trouble) {
-        (JobState::Failed, _) => {
-            let cause = trouble
-                .or(report.and_then(|report| report.last_words.as_deref()))
-                .unwrap_or("no message was left");
-            (
-                Reason::SpoolDrainFailed,
-                format!("a spool was not drained: {cause}; delete the Job to try again"),
-            )
-        }
-        (_, Some(trouble)) => (Reason::SpoolDrainFailed, format!("a spool is not drained: {trouble}")),
-        (_, None) => {
-            let hint =
-                format!("the events in claim spool-{}-{ordinal} go to ClickHouse", view.stack.ingest_name());
-            (Reason::SpoolDraining, hint)
-        }
-    };
+    let (reason, hint) = progress(view, &key.name, state, ordinal);
     steps.hold(hold(&key, reason, hint, false));
+}
+
+/// How the drain of a claim stands.
+fn progress(view: &View<'_>, job: &str, state: JobState, ordinal: i32) -> (Reason, String) {
+    let report = view.observed.job_reports.get(job);
+    let trouble = report.and_then(|report| report.trouble.as_ref());
+    let hint = trouble.map(|trouble| trouble.hint.as_str());
+    let last_words = report.and_then(|report| report.last_words.as_deref());
+    if state == JobState::Failed {
+        let cause = hint.or(last_words).unwrap_or("its pod left no message");
+        return (
+            Reason::SpoolDrainFailed,
+            format!("a spool was not drained: {cause}; delete the Job to try again"),
+        );
+    }
+    match trouble {
+        Some(trouble) if !trouble.is_passing => {
+            (Reason::SpoolDrainFailed, format!("a spool is not drained: {}", trouble.hint))
+        }
+        Some(trouble) => (Reason::SpoolDraining, format!("a spool waits to be drained: {}", trouble.hint)),
+        None => {
+            let claim = format!("spool-{}-{ordinal}", view.stack.ingest_name());
+            (Reason::SpoolDraining, format!("the events in claim {claim} go to ClickHouse"))
+        }
+    }
 }
 
 /// Ordinal of the claim that is drained next.

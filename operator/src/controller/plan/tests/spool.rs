@@ -130,7 +130,9 @@ fn a_drain_that_cannot_run_is_told_with_what_to_mend() {
     observed
         .jobs
         .insert("store-drain-2".into(), Job { status: Some(JobStatus::default()), ..Job::default() });
-    let trouble = Some(Trouble { hint: "no node takes its pod".into(), is_passing: true });
-    observed.job_reports.insert("store-drain-2".into(), PodReport { trouble, ..PodReport::default() });
-    assert_eq!(reasons(&stack, &observed), [(Reason::SpoolDrainFailed, false)]);
+    for (is_passing, expected) in [(false, Reason::SpoolDrainFailed), (true, Reason::SpoolDraining)] {
+        let trouble = Some(Trouble { hint: "no node takes its pod".into(), is_passing });
+        observed.job_reports.insert("store-drain-2".into(), PodReport { trouble, ..PodReport::default() });
+        assert_eq!(reasons(&stack, &observed), [(expected, false)]);
+    }
 }
