@@ -55,6 +55,10 @@ pub mod env {
     pub const WEIR_FLUSH_MAX_AGE_MS: &str = "WEIR_FLUSH_MAX_AGE_MS";
     /// Bytes held for requests that are not answered yet.
     pub const WEIR_BUFFER_MAX_BYTES: &str = "WEIR_BUFFER_MAX_BYTES";
+    /// Folder of the spool.
+    pub const WEIR_SPOOL_DIR: &str = "WEIR_SPOOL_DIR";
+    /// Bytes that the spool may take on disk.
+    pub const WEIR_SPOOL_MAX_BYTES: &str = "WEIR_SPOOL_MAX_BYTES";
     /// Time for an orderly end.
     pub const WEIR_DRAIN_SECONDS: &str = "WEIR_DRAIN_SECONDS";
     /// Networks whose forwarding header is believed.
@@ -96,11 +100,27 @@ pub enum Command {
     Migrate(MigrateArgs),
     /// Print the range of schema versions that this binary serves, as JSON.
     Schema,
+    /// Show what lies in the spool, or bring it to ClickHouse.
+    #[command(subcommand)]
+    Spool(SpoolAction),
     /// Show or replay the events that ClickHouse refused for their content.
     #[command(subcommand)]
     DeadLetters(DeadLettersAction),
     /// Check settings, ClickHouse access and schema version, then exit.
     Check,
+}
+
+/// What `spool` can do.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum SpoolAction {
+    /// Print what lies on disk, as JSON; also while a service uses it.
+    Status,
+    /// Insert everything, before a replica goes for good; fails when something is left. No service may be using it.
+    Drain {
+        /// Seconds after which to stop.
+        #[arg(long, default_value_t = 300)]
+        timeout_seconds: u64,
+    },
 }
 
 /// What `dead-letters` can do. The login needs SELECT and INSERT on the table `dead_letters`.
@@ -198,6 +218,12 @@ pub struct SettingsArgs {
     /// Bytes held for requests that are not answered yet; above it 503 [default: 67108864].
     #[arg(long, global = true, env = env::WEIR_BUFFER_MAX_BYTES)]
     pub buffer_max_bytes: Option<String>,
+    /// Folder where requests are synced to disk before they are answered; none: they are answered after the insert.
+    #[arg(long, global = true, env = env::WEIR_SPOOL_DIR)]
+    pub spool_dir: Option<String>,
+    /// Bytes that the spool may take on disk; above it 503 [default: 1073741824].
+    #[arg(long, global = true, env = env::WEIR_SPOOL_MAX_BYTES)]
+    pub spool_max_bytes: Option<String>,
     /// Seconds from SIGTERM to the exit at the latest [default: 25].
     #[arg(long, global = true, env = env::WEIR_DRAIN_SECONDS)]
     pub drain_seconds: Option<String>,

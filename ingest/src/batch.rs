@@ -1,6 +1,7 @@
 //! Encoded rows, per table and per event, and the open batch that gathers them.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -38,17 +39,43 @@ impl Table {
 /// Where the rows of an event end, in each table.
 type Ends = [usize; Table::ALL.len()];
 
+/// Columns of each table's rows, when they are not those that this program writes.
+pub type Columns = Arc<[String; Table::ALL.len()]>;
+
 /// Encoded rows of the events of one request.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Rows {
     bytes: [Vec<u8>; Table::ALL.len()],
     ends: Vec<Ends>,
+    /// Set for rows that an earlier version of this program encoded.
+    pub maybe_columns: Option<Columns>,
 }
 
 impl Rows {
     /// Bytes of one table, to be appended to. [`Rows::finish_event`] says that the rows of an event are complete.
     pub fn table_mut(&mut self, table: Table) -> &mut Vec<u8> {
         &mut self.bytes[table as usize]
+    }
+
+    /// Bytes of one table.
+    pub fn table(&self, table: Table) -> &[u8] {
+        &self.bytes[table as usize]
+    }
+
+    /// Where the rows of each event end, in each table.
+    pub fn ends(&self) -> &[[usize; Table::ALL.len()]] {
+        &self.ends
+    }
+
+    /// Rows as they were before, or nothing when the ends do not fit the bytes.
+    pub fn from_parts(
+        bytes: [Vec<u8>; Table::ALL.len()],
+        ends: Vec<[usize; Table::ALL.len()]>,
+    ) -> Option<Self> {
+        let ascend = ends.windows(2).all(|pair| pair[0].iter().zip(&pair[1]).all(|(one, next)| one <= next));
+        let last = ends.last().copied().unwrap_or_default();
+        let is_consistent = ascend && last == bytes.each_ref().map(Vec::len);
+        is_consistent.then_some(Self { bytes, ends, maybe_columns: None })
     }
 
     /// Marks the end of an event's rows in every table.
@@ -84,6 +111,8 @@ impl Rows {
 pub struct Flush {
     blocks: [Pieces; Table::ALL.len()],
     ends: Vec<Ends>,
+    /// Set for rows that an earlier version of this program encoded.
+    pub maybe_columns: Option<Columns>,
 }
 
 impl Flush {
@@ -143,17 +172,26 @@ pub struct Batch {
     /// When rows were added last.
     pushed: Instant,
     bytes: usize,
+    maybe_columns: Option<Columns>,
 }
 
 impl Batch {
     /// Opens a batch.
     pub fn open(now: Instant) -> Self {
-        Self { ropes: Default::default(), ends: Vec::new(), opened: now, pushed: now, bytes: 0 }
+        Self {
+            ropes: Default::default(),
+            ends: Vec::new(),
+            opened: now,
+            pushed: now,
+            bytes: 0,
+            maybe_columns: None,
+        }
     }
 
-    /// Adds the rows of a request and says which events of the batch they are.
+    /// Adds the rows of a request and says which events of the batch they are. All rows are for the same columns.
     pub fn push(&mut self, rows: Rows, now: Instant) -> Range<usize> {
         self.pushed = now;
+        self.maybe_columns.clone_from(&rows.maybe_columns);
         self.bytes += rows.size();
         let start = self.ends.len();
         let offsets = self.ropes.each_ref().map(Rope::len);
@@ -195,7 +233,7 @@ impl Batch {
 
     /// Closes the batch.
     pub fn into_flush(self) -> Flush {
-        Flush { blocks: self.ropes.map(Rope::finish), ends: self.ends }
+        Flush { blocks: self.ropes.map(Rope::finish), ends: self.ends, maybe_columns: self.maybe_columns }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -17,6 +18,7 @@ use tracing::Span;
 
 use crate::ack;
 use crate::ack::Ack;
+use crate::ack::Receipt;
 use crate::ack::Stored;
 use crate::ack::Unavailable;
 use crate::batch::Batch;
@@ -38,6 +40,17 @@ const MAX_IN_FLIGHT: usize = 4;
 #[derive(Debug, Clone)]
 pub struct Buffer {
     sender: mpsc::Sender<Entry>,
+    full: Full,
+}
+
+/// Whether what is behind a buffer has no room, so that requests are refused before they are read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Full(Arc<AtomicBool>);
+
+impl Full {
+    pub(crate) fn set(&self, is_full: bool) {
+        self.0.store(is_full, Ordering::Relaxed);
+    }
 }
 
 /// The task side.
@@ -59,12 +72,13 @@ impl std::fmt::Debug for Gatherer {
 
 /// The rows of one request on their way to the batch.
 #[derive(Debug)]
-struct Entry {
-    rows: Rows,
-    ack: Ack,
-    reservation: Reservation,
+pub(crate) struct Entry {
+    pub(crate) rows: Rows,
+    pub(crate) ack: Ack,
+    /// Held until the answer, so that the budget counts the rows.
+    pub(crate) reservation: Reservation,
     /// The request; none unless the log wants to know.
-    span: Span,
+    pub(crate) span: Span,
 }
 
 /// The open batch and those who wait for it.
@@ -83,7 +97,7 @@ struct Waiter {
 
 /// Makes the buffer and its task, which [`Gatherer::run`] runs.
 pub fn buffer(sink: Arc<dyn Sink>, thresholds: Thresholds, metrics: Arc<Metrics>) -> (Buffer, Gatherer) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (buffer, receiver) = channel(Full::default());
     let gatherer = Gatherer {
         receiver,
         sink,
@@ -93,18 +107,32 @@ pub fn buffer(sink: Arc<dyn Sink>, thresholds: Thresholds, metrics: Arc<Metrics>
         in_flight: JoinSet::new(),
         pace: Pace::default(),
     };
-    (Buffer { sender }, gatherer)
+    (buffer, gatherer)
+}
+
+/// Makes a buffer and the side that takes what comes in.
+pub(crate) fn channel(full: Full) -> (Buffer, mpsc::Receiver<Entry>) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (Buffer { sender, full }, receiver)
 }
 
 impl Buffer {
     /// Stores rows and returns once they are confirmed.
     pub async fn store(&self, rows: Rows, reservation: Reservation) -> Result<Stored, Unavailable> {
+        self.submit(rows, reservation).await?.wait().await
+    }
+
+    /// Hands rows over; the receipt tells when they are confirmed.
+    pub async fn submit(&self, rows: Rows, reservation: Reservation) -> Result<Receipt, Unavailable> {
         let (ack, receipt) = ack::promise();
-        self.sender
-            .send(Entry { rows, ack, reservation, span: Span::current() })
-            .await
-            .map_err(|_| Unavailable)?;
-        receipt.wait().await
+        let entry = Entry { rows, ack, reservation, span: Span::current() };
+        self.sender.send(entry).await.map_err(|_| Unavailable)?;
+        Ok(receipt)
+    }
+
+    /// Whether there is no room for more now.
+    pub fn is_full(&self) -> bool {
+        self.full.0.load(Ordering::Relaxed)
     }
 }
 

@@ -24,7 +24,7 @@ pub const COLUMNS: &str =
 #[derive(Debug)]
 pub(crate) struct DeadLetter {
     pub(crate) table: &'static str,
-    pub(crate) columns: &'static str,
+    pub(crate) columns: String,
     pub(crate) head: EventHead,
     pub(crate) reason: Reason,
     pub(crate) rows: Vec<u8>,

@@ -38,6 +38,7 @@ pub mod dead_letter;
 pub mod keys;
 pub mod reload;
 pub mod sink;
+pub mod spool;
 
 pub mod clickhouse;
 pub mod migrate;

@@ -82,6 +82,12 @@ pub struct Metrics {
     pub flush_events: Histogram,
     /// Inserts that run now.
     pub inserts_in_flight: Gauge,
+    /// Bytes of the spool on disk.
+    pub spool_bytes: Gauge,
+    /// Bytes of the spool that ClickHouse has not confirmed.
+    pub spool_backlog_bytes: Gauge,
+    /// Bytes of the spool that could not be read and are kept aside.
+    pub spool_damaged_bytes: Count,
     /// Bytes held for unanswered requests.
     pub buffer_bytes: Gauge,
     /// Open connections of the public port.
@@ -107,6 +113,9 @@ impl Default for Metrics {
             }),
             flush_events: Histogram::new(exponential_buckets(1.0, 4.0, 9)),
             inserts_in_flight: Gauge::default(),
+            spool_bytes: Gauge::default(),
+            spool_backlog_bytes: Gauge::default(),
+            spool_damaged_bytes: Count::default(),
             buffer_bytes: Gauge::default(),
             connections: Gauge::default(),
             clickhouse_up: Gauge::default(),
@@ -148,6 +157,24 @@ impl Metrics {
         );
         registry.register("flush_events", "Events of a flush", self.flush_events.clone());
         registry.register("inserts_in_flight", "Flushes that run now", self.inserts_in_flight.clone());
+        registry.register_with_unit(
+            "spool",
+            "Size of the spool on disk",
+            Unit::Bytes,
+            self.spool_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "spool_backlog",
+            "Part of the spool that ClickHouse has not confirmed",
+            Unit::Bytes,
+            self.spool_backlog_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "spool_damaged",
+            "Part of the spool that could not be read and is kept aside",
+            Unit::Bytes,
+            self.spool_damaged_bytes.clone(),
+        );
         registry.register_with_unit(
             "buffer",
             "Memory held for unanswered requests",

@@ -24,12 +24,14 @@ pub struct Failure {
     pub is_data_fault: bool,
     /// How many attempts have failed, this one included.
     pub attempts: u32,
-    /// Time left for further attempts.
-    pub remaining: Duration,
+    /// Time left for further attempts; absent when they go on until one succeeds.
+    pub maybe_remaining: Option<Duration>,
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Pause of those who never give up after a refusal that somebody has to mend.
+const MENDING_PAUSE: Duration = Duration::from_secs(5);
 
 /// Decides; `jitter` is between 0 and 1.
 ///
@@ -39,12 +41,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub fn decide(failure: Failure, jitter: f64) -> Decision {
     match failure.class {
         Class::Definite if failure.is_data_fault => return Decision::Split,
+        Class::Definite if failure.maybe_remaining.is_none() => return Decision::RetryAfter(MENDING_PAUSE),
         Class::Definite => return Decision::GiveUp,
         Class::Transient | Class::Unknown | Class::Auth => {}
     }
     let doubled = FIRST_PAUSE.saturating_mul(1 << failure.attempts.saturating_sub(1).min(10));
     let pause = doubled.min(LONGEST_PAUSE).mul_f64(0.5 + jitter / 2.0);
-    if pause < failure.remaining { Decision::RetryAfter(pause) } else { Decision::GiveUp }
+    match failure.maybe_remaining {
+        Some(remaining) if pause >= remaining => Decision::GiveUp,
+        Some(_) | None => Decision::RetryAfter(pause),
+    }
 }
 
 #[cfg(test)]
@@ -53,7 +59,8 @@ mod tests {
     use rstest::rstest;
 
     fn failure(class: Class, is_data_fault: bool, attempts: u32, remaining_ms: u64) -> Failure {
-        Failure { class, is_data_fault, attempts, remaining: Duration::from_millis(remaining_ms) }
+        let maybe_remaining = Some(Duration::from_millis(remaining_ms));
+        Failure { class, is_data_fault, attempts, maybe_remaining }
     }
 
     #[rstest]
@@ -66,5 +73,18 @@ mod tests {
     #[case(failure(Class::Definite, true, 1, 0), Decision::Split)]
     fn the_class_decides(#[case] failure: Failure, #[case] expected: Decision) {
         assert_eq!(decide(failure, 1.0), expected);
+    }
+
+    #[rstest]
+    #[case(Class::Transient, 40, Duration::from_secs(1))]
+    #[case(Class::Unknown, 40, Duration::from_secs(1))]
+    #[case(Class::Definite, 1, MENDING_PAUSE)]
+    fn without_an_end_every_failure_is_tried_again(
+        #[case] class: Class,
+        #[case] attempts: u32,
+        #[case] pause: Duration,
+    ) {
+        let failure = Failure { class, is_data_fault: false, attempts, maybe_remaining: None };
+        assert_eq!(decide(failure, 1.0), Decision::RetryAfter(pause));
     }
 }

@@ -15,6 +15,7 @@ use crate::schema;
 use crate::service::Ended;
 use crate::service::Service;
 use crate::settings::Settings;
+use crate::spool;
 use crate::telemetry;
 
 /// Exit code for settings that cannot work, as of `sysexits.h`.
@@ -52,6 +53,7 @@ async fn dispatch(command: Command, settings: &Settings) -> ExitCode {
         Command::Migrate(args) => migrate::run(settings, args).await,
         Command::Schema => schema::run(),
         Command::Serve => serve(settings).await,
+        Command::Spool(action) => spool::run(settings, action).await,
         Command::DeadLetters(action) => dead_letter::run(settings, action).await,
         Command::Check => check::run(settings).await,
     }

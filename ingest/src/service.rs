@@ -1,7 +1,11 @@
 //! The running service: its parts, its tasks, and the order in which they end.
 
+pub(crate) mod storage;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,10 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::admin;
 use crate::admin::Admin;
-use crate::batch::Thresholds;
 use crate::budget::Budget;
-use crate::buffer::Gatherer;
-use crate::buffer::buffer;
 use crate::clickhouse::Client;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
@@ -22,9 +23,9 @@ use crate::readiness::Readiness;
 use crate::router::router;
 use crate::server::Server;
 use crate::settings::Settings;
-use crate::sink::ClickhouseSink;
 use crate::state::AppState;
 use crate::state::Parts;
+use storage::Storage;
 
 /// Connections of the admin port: probes and a scraper.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -34,7 +35,7 @@ const ADMIN_CONNECTIONS: usize = 64;
 pub struct Service {
     public: Server,
     admin: Server,
-    gatherer: Gatherer,
+    storage: Storage,
     keys: Arc<Keys>,
     readiness: Arc<Readiness>,
     client: Client,
@@ -46,7 +47,7 @@ pub struct Service {
 /// How a service ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// Every request was answered.
+    /// Every request was answered, and what it brought is in ClickHouse, or on disk.
     Drained,
     /// The time was over; requests without an answer were cut.
     Overdue,
@@ -59,8 +60,12 @@ impl Service {
         let keys = Arc::new(Keys::open(&settings.keys, Arc::clone(&metrics)).await?);
         let client = Client::new(&settings.clickhouse)?;
         let budget = Budget::new(settings.buffer.max_bytes);
-        let sink = ClickhouseSink::new(client.clone(), settings.clickhouse.timeout, Arc::clone(&metrics));
-        let (buffer, gatherer) = buffer(Arc::new(sink), thresholds(settings), Arc::clone(&metrics));
+        let shared = storage::Parts {
+            client: client.clone(),
+            budget: Arc::clone(&budget),
+            metrics: Arc::clone(&metrics),
+        };
+        let (buffer, storage) = storage::open(settings, shared)?;
         let readiness = Arc::new(Readiness::default());
         let admin = Admin {
             started_at: jiff::Timestamp::now().as_second(),
@@ -88,7 +93,7 @@ impl Service {
         Ok(Self {
             public,
             admin,
-            gatherer,
+            storage,
             keys,
             readiness,
             client,
@@ -114,10 +119,12 @@ impl Service {
     /// port closes; requests that have begun are answered, for which the buffer flushes; the buffer ends; the admin
     /// port ends last, so that probes see the whole of it.
     pub async fn run(self, terminate: impl Future<Output = ()>) -> Ended {
-        let Self { public, admin, gatherer, keys, readiness, client, migrations, metrics, drain } = self;
+        let Self { public, admin, storage, keys, readiness, client, migrations, metrics, drain } = self;
+        // What the spool holds when the time is over is sent by the next process that uses it.
+        let is_safe = AtomicBool::new(false);
         let (stop_public, public_stopped) = oneshot::channel::<()>();
         let serving = async {
-            tokio::join!(public.run(resolved(public_stopped)), gatherer.run());
+            tokio::join!(public.run(resolved(public_stopped)), storage.run(&is_safe));
         };
         let ending = async {
             terminate.await;
@@ -129,7 +136,7 @@ impl Service {
         };
         tokio::select! {
             () = serving => Ended::Drained,
-            () = ending => Ended::Overdue,
+            () = ending => if is_safe.load(Ordering::Relaxed) { Ended::Drained } else { Ended::Overdue },
             () = keys.follow() => Ended::Overdue,
             () = client.follow_ca() => Ended::Overdue,
             () = readiness.follow(&client, &migrations, &metrics) => Ended::Overdue,
@@ -148,14 +155,6 @@ async fn resolved(receiver: oneshot::Receiver<()>) {
 /// How long connections are still accepted after the end was asked for.
 fn grace(drain: Duration) -> Duration {
     (drain / 5).min(Duration::from_secs(5))
-}
-
-fn thresholds(settings: &Settings) -> Thresholds {
-    Thresholds {
-        max_rows: settings.buffer.flush_max_rows,
-        max_bytes: settings.buffer.flush_max_bytes,
-        max_age: settings.buffer.flush_max_age,
-    }
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

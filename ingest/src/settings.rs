@@ -50,6 +50,8 @@ pub struct Settings {
     pub policy: PolicySettings,
     /// When a batch is flushed and how much is held.
     pub buffer: BufferSettings,
+    /// Where requests are kept until ClickHouse has them; straight to ClickHouse when absent.
+    pub spool: Option<SpoolSettings>,
     /// How ClickHouse is reached.
     pub clickhouse: ClickhouseSettings,
     /// How migrations write DDL.
@@ -112,6 +114,15 @@ pub struct BufferSettings {
     pub max_bytes: usize,
 }
 
+/// A log on disk.
+#[derive(Debug, Clone)]
+pub struct SpoolSettings {
+    /// Its folder; one process uses it at a time.
+    pub dir: PathBuf,
+    /// Bytes that it may take on disk.
+    pub max_bytes: u64,
+}
+
 /// How ClickHouse is reached.
 #[derive(Debug, Clone)]
 pub struct ClickhouseSettings {
@@ -165,6 +176,7 @@ impl Settings {
             admission: policy::admission(&mut reader, args),
             policy: policy::policy(&mut reader, args),
             buffer: buffer_settings(&mut reader, args),
+            spool: spool_settings(&mut reader, args),
             clickhouse: clickhouse_settings(&mut reader, args),
             migration: migration_settings(&mut reader, args),
             migrate_on_start: reader::given(args.migrate_on_start.as_ref()) == Some("true"),
@@ -216,6 +228,11 @@ fn buffer_settings(reader: &mut Reader, args: &SettingsArgs) -> BufferSettings {
         )),
         max_bytes: reader.size(env::WEIR_BUFFER_MAX_BYTES, args.buffer_max_bytes.as_ref(), 67_108_864),
     }
+}
+
+fn spool_settings(reader: &mut Reader, args: &SettingsArgs) -> Option<SpoolSettings> {
+    let max_bytes = reader.bytes(env::WEIR_SPOOL_MAX_BYTES, args.spool_max_bytes.as_ref(), 1_073_741_824);
+    reader::path(args.spool_dir.as_ref()).map(|dir| SpoolSettings { dir, max_bytes })
 }
 
 fn clickhouse_settings(reader: &mut Reader, args: &SettingsArgs) -> ClickhouseSettings {

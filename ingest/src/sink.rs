@@ -10,6 +10,7 @@ use crate::batch::Flush;
 
 pub use clickhouse::ClickhouseSink;
 pub(crate) use insert::Block;
+pub(crate) use insert::Deadline;
 pub(crate) use insert::Inserter;
 pub(crate) use insert::Stopped;
 

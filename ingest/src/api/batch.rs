@@ -52,7 +52,7 @@ pub(crate) async fn batch(
     state.admission().check_address(address)?;
     let max_bytes = state.limits().max_batch_bytes;
     let declared = extract::require_length_within(headers, max_bytes)?;
-    if state.budget().is_exhausted() {
+    if state.budget().is_exhausted() || state.buffer().is_full() {
         return Err(Rejection::Overloaded);
     }
     let mut reservation = state.budget().open();

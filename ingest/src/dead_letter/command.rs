@@ -16,6 +16,7 @@ use crate::clickhouse::Client;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::sink::Block;
+use crate::sink::Deadline;
 use crate::sink::Inserter;
 use crate::sink::Stopped;
 use crate::telemetry;
@@ -123,7 +124,7 @@ async fn replay_one(
     let letter = format!("table_name = '{}' AND uuid = toUUID('{}')", table.name(), key.uuid);
     let sql = format!("SELECT rows FROM {TABLE} FINAL WHERE {letter} FORMAT RawBLOB");
     let rows = client.query_bytes(&sql).await.context("failed to read the rows of a dead letter")?;
-    let deadline = Instant::now() + timeout;
+    let deadline = Deadline::At(Instant::now() + timeout);
     let block = Block { table: table.name(), columns: &key.columns, rows: rows.into(), deadline };
     match inserter.insert(&block).await {
         Ok(()) => {}

@@ -87,6 +87,15 @@ impl Reader {
         rate
     }
 
+    /// A size that may be larger than any memory.
+    pub(super) fn bytes(&mut self, name: &str, text: Option<&String>, default: u64) -> u64 {
+        let value = self.parsed(name, text, &default.to_string(), "a number of bytes");
+        if value == 0 {
+            self.problem(format!("{name} must be greater than 0"));
+        }
+        value
+    }
+
     pub(super) fn log_level(&mut self, text: Option<&String>) -> LogLevel {
         match given(text) {
             None | Some("warn") => LogLevel::Warn,

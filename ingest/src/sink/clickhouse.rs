@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::Sink;
 use super::insert::Block;
+use super::insert::Deadline;
 use super::insert::Inserter;
 use super::insert::Stopped;
 use crate::ack::Unavailable;
@@ -20,7 +21,7 @@ use crate::clickhouse::Error;
 use crate::dead_letter;
 use crate::dead_letter::DeadLetter;
 use crate::dead_letter::Reason;
-use crate::encode::columns;
+use crate::encode;
 use crate::encode::head;
 use crate::metrics::Metrics;
 use crate::pieces::Pieces;
@@ -35,6 +36,7 @@ const MAX_REFUSED: usize = 1000;
 pub struct ClickhouseSink {
     inserter: Inserter,
     timeout: Duration,
+    is_patient: bool,
     metrics: Arc<Metrics>,
 }
 
@@ -42,7 +44,9 @@ pub struct ClickhouseSink {
 struct Delivery<'a> {
     flush: &'a Flush,
     /// Until when failed attempts are repeated.
-    deadline: Instant,
+    deadline: Deadline,
+    /// Until when refused rows are halved.
+    isolates_until: Instant,
     letters: Vec<DeadLetter>,
 }
 
@@ -58,12 +62,24 @@ impl Sink for ClickhouseSink {
 impl ClickhouseSink {
     /// `timeout` bounds one attempt; new attempts start for half of it, so that clients hear 503 before they give up.
     pub fn new(client: Client, timeout: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { inserter: Inserter::new(client, timeout, Arc::clone(&metrics)), timeout, metrics }
+        let inserter = Inserter::new(client, timeout, Arc::clone(&metrics));
+        Self { inserter, timeout, is_patient: false, metrics }
+    }
+
+    /// The same for rows that no client waits for: it never gives up, so that a block keeps its bytes and its token.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self { is_patient: true, ..self }
+    }
+
+    fn deadline(&self) -> Deadline {
+        if self.is_patient { Deadline::Never } else { Deadline::At(Instant::now() + self.timeout / 2) }
     }
 
     async fn deliver(&self, flush: Flush) -> Result<Vec<usize>, Unavailable> {
-        let deadline = Instant::now() + self.timeout / 2;
-        let mut delivery = Delivery { flush: &flush, deadline, letters: Vec::new() };
+        let isolates_until = Instant::now() + self.timeout * 2;
+        let mut delivery =
+            Delivery { flush: &flush, deadline: self.deadline(), isolates_until, letters: Vec::new() };
         let mut refused = Vec::new();
         for table in Table::ALL {
             // What a refused event says about persons is refused with it.
@@ -88,7 +104,8 @@ impl ClickhouseSink {
         let mut refused = Vec::new();
         while let Some(events) = pending.pop() {
             let rows = delivery.flush.rows(table, events.clone());
-            let error = match self.insert_rows(table, rows, delivery.deadline).await {
+            let columns = columns(delivery.flush, table);
+            let error = match self.insert_rows(table, columns, rows, delivery.deadline).await {
                 Ok(()) => continue,
                 Err(Stopped::Unavailable) => return Err(Unavailable),
                 Err(Stopped::Refused(error)) => error,
@@ -106,9 +123,14 @@ impl ClickhouseSink {
         Ok(refused)
     }
 
-    async fn insert_rows(&self, table: Table, rows: Pieces, deadline: Instant) -> Result<(), Stopped> {
-        let block = Block { table: table.name(), columns: columns(table), rows, deadline };
-        self.inserter.insert(&block).await
+    async fn insert_rows(
+        &self,
+        table: Table,
+        columns: &str,
+        rows: Pieces,
+        deadline: Deadline,
+    ) -> Result<(), Stopped> {
+        self.inserter.insert(&Block { table: table.name(), columns, rows, deadline }).await
     }
 
     /// Notes that a table refuses an event.
@@ -119,7 +141,7 @@ impl ClickhouseSink {
         event: usize,
         error: &Error,
     ) -> Result<(), Unavailable> {
-        if delivery.letters.len() == MAX_REFUSED || Instant::now() > delivery.deadline + self.timeout {
+        if delivery.letters.len() == MAX_REFUSED || Instant::now() > delivery.isolates_until {
             tracing::error!(
                 error = %Causes(error),
                 db.collection.name = table.name(),
@@ -138,13 +160,13 @@ impl ClickhouseSink {
         }
         let events = event..event + 1;
         let row = delivery.flush.rows(Table::Events, events.clone()).to_vec();
-        let Some(head) = head(columns(Table::Events), &row) else {
+        let Some(head) = head(columns(delivery.flush, Table::Events), &row) else {
             // Unreadable to ourselves: nothing would be known about the letter.
             return Err(Unavailable);
         };
         delivery.letters.push(DeadLetter {
             table: table.name(),
-            columns: columns(table),
+            columns: columns(delivery.flush, table).to_owned(),
             head,
             reason: Reason::of(error),
             rows: delivery.flush.rows(table, events).to_vec(),
@@ -169,6 +191,11 @@ impl ClickhouseSink {
             }
         }
     }
+}
+
+/// The columns that the rows of a flush were encoded for.
+fn columns(flush: &Flush, table: Table) -> &str {
+    flush.maybe_columns.as_ref().map_or(encode::columns(table), |columns| &columns[table as usize])
 }
 
 /// The events that are not refused, as spans with the first one last.

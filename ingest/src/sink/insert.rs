@@ -33,8 +33,16 @@ pub(crate) struct Block<'a> {
     pub(crate) table: &'a str,
     pub(crate) columns: &'a str,
     pub(crate) rows: Pieces,
-    /// Until when attempts are made.
-    pub(crate) deadline: Instant,
+    pub(crate) deadline: Deadline,
+}
+
+/// Until when failed attempts are repeated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Deadline {
+    /// Until then.
+    At(Instant),
+    /// For ever: nobody waits for an answer, and the rows are safe elsewhere.
+    Never,
 }
 
 /// An outage fails every flush: it is told when it begins and when it ends, for each class of failure.
@@ -95,12 +103,24 @@ impl Inserter {
             class,
             is_data_fault: error.is_data_fault(),
             attempts,
-            remaining: block.deadline.saturating_duration_since(Instant::now()),
+            maybe_remaining: match block.deadline {
+                Deadline::At(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
+                Deadline::Never => None,
+            },
         };
         self.metrics.insert_failures.get_or_create(&class.into()).inc();
         match retry::decide(failure, rand::random()) {
             Decision::Split => Err(Stopped::Refused(error)),
             Decision::RetryAfter(pause) => {
+                if matches!(block.deadline, Deadline::Never) {
+                    self.metrics.clickhouse_up.set(0);
+                    tracing::warn!(
+                        error = %Causes(&error),
+                        db.collection.name = block.table,
+                        weir.insert.attempts = attempts,
+                        "failed to insert; trying again"
+                    );
+                }
                 tokio::time::sleep(pause).await;
                 Ok(())
             }

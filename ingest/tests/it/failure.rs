@@ -1,18 +1,11 @@
 //! What clients see when ClickHouse or an event is at fault, and what is left afterwards.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
 use serde_json::json;
-use tokio::net::TcpListener;
-use tokio::net::TcpStream;
 use weir_ingest::clickhouse::Client;
 use weir_ingest::settings::Settings;
 
-use crate::service::Running;
+use crate::cable::State;
+use crate::cable::cabled;
 use crate::service::eventually;
 use crate::service::serve;
 use crate::service::settings;
@@ -21,65 +14,17 @@ use crate::service::start_with;
 
 const ONE: &str = r#"{"api_key":"first-key","batch":[{"event":"a","distinct_id":"u1","timestamp":"2026-05-06T00:00:00Z"}]}"#;
 
-/// A way to ClickHouse that can be cut.
-struct Cable {
-    address: SocketAddr,
-    is_cut: Arc<AtomicBool>,
-}
-
-impl Cable {
-    async fn to(target: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let is_cut = Arc::new(AtomicBool::new(false));
-        let cut = Arc::clone(&is_cut);
-        tokio::spawn(async move {
-            while let Ok((mut inner, _)) = listener.accept().await {
-                let (target, cut) = (target.clone(), Arc::clone(&cut));
-                tokio::spawn(async move {
-                    let Ok(mut outer) = TcpStream::connect(target).await else { return };
-                    let severed = async {
-                        while !cut.load(Ordering::Relaxed) {
-                            tokio::time::sleep(Duration::from_millis(5)).await;
-                        }
-                    };
-                    tokio::select! {
-                        copied = tokio::io::copy_bidirectional(&mut inner, &mut outer) => drop(copied),
-                        () = severed => {}
-                    }
-                });
-            }
-        });
-        Self { address, is_cut }
-    }
-}
-
-/// A service behind a cable; the test itself keeps its own way to ClickHouse.
-async fn cabled() -> (Running, Cable) {
-    let mut args = settings();
-    let direct = Settings::from_args(&args).unwrap();
-    let client = Client::new(&direct.clickhouse).unwrap();
-    let options = weir_ingest::migrate::Options::from_settings(&direct, None).unwrap();
-    weir_ingest::migrate::apply(&client, &options).await.unwrap();
-    let url = &direct.clickhouse.endpoints[0];
-    let target = format!("{}:{}", url.host_str().unwrap(), url.port_or_known_default().unwrap());
-    let cable = Cable::to(target).await;
-    args.clickhouse_url = Some(format!("http://{}", cable.address));
-    args.clickhouse_timeout_ms = Some("1000".into());
-    (serve(&Settings::from_args(&args).unwrap(), client).await, cable)
-}
-
 #[tokio::test]
 async fn an_outage_is_503_with_retry_after_and_ends_without_a_restart() {
     let (service, cable) = cabled().await;
     service.ready().await;
     assert_eq!(service.post(ONE, &[]).await.status, 200);
-    cable.is_cut.store(true, Ordering::Relaxed);
+    cable.set(State::Cut);
     let answer = service.post(ONE, &[]).await;
     assert_eq!(answer.status, 503);
     assert!(answer.headers.contains_key("retry-after"));
     assert_eq!(service.admin("/readyz").await.status, 200, "an outage must not empty the Service");
-    cable.is_cut.store(false, Ordering::Relaxed);
+    cable.set(State::Whole);
     assert_eq!(service.post(ONE, &[]).await.status, 200);
     assert_eq!(
         service.value("SELECT count() FROM events").await,

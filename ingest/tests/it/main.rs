@@ -14,13 +14,19 @@ mod admission_policy;
 #[cfg(test)]
 mod batch;
 #[cfg(test)]
+mod cable;
+#[cfg(test)]
 mod dead_letter;
 #[cfg(test)]
 mod failure;
 #[cfg(test)]
+mod failure_storage;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod keys;
+#[cfg(test)]
+mod load;
 #[cfg(test)]
 mod migrate;
 #[cfg(test)]
@@ -33,5 +39,7 @@ mod operations_log;
 mod service;
 #[cfg(test)]
 mod shutdown;
+#[cfg(test)]
+mod spool;
 #[cfg(test)]
 mod tidy;

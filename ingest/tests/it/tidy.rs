@@ -5,7 +5,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Rooms without effects: no runtime, no network, no clock, no log.
-const PURE: [&str; 32] = [
+const PURE: [&str; 33] = [
     "admin/report.rs",
     "admission/addresses.rs",
     "admission/look.rs",
@@ -38,6 +38,7 @@ const PURE: [&str; 32] = [
     "settings.rs",
     "settings/policy.rs",
     "settings/reader.rs",
+    "spool/format.rs",
 ];
 
 const EFFECTS: [&str; 8] =
