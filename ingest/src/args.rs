@@ -63,6 +63,10 @@ pub mod env {
     pub const WEIR_DRAIN_SECONDS: &str = "WEIR_DRAIN_SECONDS";
     /// Networks whose forwarding header is believed.
     pub const WEIR_TRUSTED_PROXIES: &str = "WEIR_TRUSTED_PROXIES";
+    /// Whether the paths of PostHog's SDKs are served.
+    pub const WEIR_POSTHOG_PATHS: &str = "WEIR_POSTHOG_PATHS";
+    /// Path under which everything is served as well.
+    pub const WEIR_PATH_PREFIX: &str = "WEIR_PATH_PREFIX";
     /// Open connections on the public port.
     pub const WEIR_MAX_CONNECTIONS: &str = "WEIR_MAX_CONNECTIONS";
     /// Rate of a key without its own.
@@ -230,6 +234,13 @@ pub struct SettingsArgs {
     /// Networks (CIDR) whose X-Forwarded-For is believed, separated by commas [default: none].
     #[arg(long, global = true, env = env::WEIR_TRUSTED_PROXIES)]
     pub trusted_proxies: Option<String>,
+    /// Whether the paths of PostHog's SDKs are served: `true` or `false`; without them only `/batch/` is, as strictly as
+    /// ever [default: true].
+    #[arg(long, global = true, env = env::WEIR_POSTHOG_PATHS)]
+    pub posthog_paths: Option<String>,
+    /// Path, such as `/ingest`, under which everything is served besides the root [default: none].
+    #[arg(long, global = true, env = env::WEIR_PATH_PREFIX)]
+    pub path_prefix: Option<String>,
     /// Connections that the public port keeps open at once [default: 4096].
     #[arg(long, global = true, env = env::WEIR_MAX_CONNECTIONS)]
     pub max_connections: Option<String>,

@@ -1,12 +1,21 @@
 //! (origin, credential, key snapshot, now) → `Project`, or a refusal.
 //!
-//! A browser is known by its origin, which a page cannot forge; everything else by a key. A key without origins of its
-//! own may be used from every origin of the service.
+//! In the seed's dialect a browser is known by its origin, which a page cannot forge; everything else by a key. A key
+//! without origins of its own may be used from every origin of the service.
+//!
+//! In PostHog's dialect everybody shows a key, which pages and apps carry openly, and an origin only limits where it may
+//! be used. With origins listed at the key those count, else those of the service; where neither lists any, pages of
+//! every origin may send with the key, as PostHog's own service lets them. An origin that the service lists is a
+//! credential by itself there too, so that the seed's pages go on working.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::decode::token;
+use crate::event::Dialect;
 use crate::event::Project;
 use crate::event::RawBatch;
+use crate::event::RawEvent;
 use crate::keys::Entry;
 use crate::keys::KeySnapshot;
 use crate::keys::Scope;
@@ -25,6 +34,8 @@ pub struct Claim<'a> {
     pub credential: Option<&'a str>,
     /// What it wants to send.
     pub scope: Scope,
+    /// The wire it uses.
+    pub dialect: Dialect,
 }
 
 /// Who was let in.
@@ -42,44 +53,95 @@ pub enum Refusal {
     /// The events name more than one key.
     #[error("a request must not hold more than one api_key")]
     MixedKeys,
+    /// The events name more than one key, and no envelope names one for all of them.
+    #[error("the events of a request must not name different project keys")]
+    MixedTokens,
     /// The origin may not send.
     #[error("the origin is not allowed")]
     Origin,
-    /// No key, or one that is not known (any more).
-    #[error("a valid api_key is required")]
+    /// No key where one is needed.
+    #[error("a valid api_key is required, and the request names none (api_key or token)")]
+    NoKey,
+    /// A key that is not known (any more).
+    #[error("a valid api_key is required, and this one is not known or not valid now")]
     Key,
+    /// A key that PostHog gives to persons.
+    #[error("a project key is required, and this is a personal key (phx_)")]
+    PersonalKey,
 }
 
 /// The one key of a request; values are trimmed and blanks are no keys.
-pub fn credential<'a>(batch: &'a RawBatch<'a>) -> Result<Option<&'a str>, Refusal> {
+pub fn credential<'a>(batch: &'a RawBatch<'a>) -> Result<Option<Cow<'a, str>>, Refusal> {
+    match batch.dialect {
+        Dialect::Seed => {
+            let given = batch.events.iter().map(|event| event.api_key.as_deref());
+            agreed(
+                given.chain([batch.api_key.as_deref()]).map(|key| key.map(Cow::Borrowed)),
+                Refusal::MixedKeys,
+            )
+        }
+        Dialect::Posthog => match present(batch.api_key.as_deref().map(Cow::Borrowed)) {
+            Some(key) => Ok(Some(key)),
+            None => agreed(batch.events.iter().map(token), Refusal::MixedTokens),
+        },
+    }
+}
+
+/// The key of one event: its own, or that of its properties.
+fn token<'a>(event: &'a RawEvent<'a>) -> Option<Cow<'a, str>> {
+    let own = present(event.api_key.as_deref().map(Cow::Borrowed));
+    own.or_else(|| event.properties.and_then(token::in_properties))
+}
+
+fn agreed<'a>(
+    given: impl Iterator<Item = Option<Cow<'a, str>>>,
+    mixed: Refusal,
+) -> Result<Option<Cow<'a, str>>, Refusal> {
     let mut found = None;
-    for given in batch.events.iter().map(|event| &event.api_key).chain([&batch.api_key]) {
-        let Some(key) = given.as_deref().map(str::trim).filter(|key| !key.is_empty()) else { continue };
-        match found {
+    for key in given.filter_map(present) {
+        match &found {
             None => found = Some(key),
-            Some(other) if other == key => {}
-            Some(_) => return Err(Refusal::MixedKeys),
+            Some(other) if *other == key => {}
+            Some(_) => return Err(mixed),
         }
     }
     Ok(found)
 }
 
+/// The key without spaces around it, unless nothing is left.
+fn present(key: Option<Cow<'_, str>>) -> Option<Cow<'_, str>> {
+    let key = match key? {
+        Cow::Borrowed(key) => Cow::Borrowed(key.trim()),
+        Cow::Owned(key) => Cow::Owned(key.trim().to_owned()),
+    };
+    (!key.is_empty()).then_some(key)
+}
+
 /// What is known before the body is read: the origin, and whether any key could help.
 ///
-/// An origin that neither the service nor any key lists is refused, and so is a request that could only be let in by a
-/// key when there is none.
-pub fn precheck(origin: Option<&str>, origins: &[String], keys: &KeySnapshot) -> Result<(), Refusal> {
+/// An origin that can be let in by nothing is refused, and so is a request that could only be let in by a key when there
+/// is none.
+pub fn precheck(
+    origin: Option<&str>,
+    origins: &[String],
+    keys: &KeySnapshot,
+    dialect: Dialect,
+) -> Result<(), Refusal> {
     match origin {
-        Some(origin) if is_listed(origin, origins, keys) => Ok(()),
-        Some(_) => Err(Refusal::Origin),
-        None if keys.entries().is_empty() => Err(Refusal::Key),
-        None => Ok(()),
+        Some(origin) if contains(origins, origin) => Ok(()),
+        Some(origin) if !is_welcome(origin, origins, keys, dialect) => Err(Refusal::Origin),
+        Some(_) | None if keys.entries().is_empty() => Err(Refusal::Key),
+        Some(_) | None => Ok(()),
     }
 }
 
 /// Whether a browser on this origin may talk to the service at all.
-pub fn is_listed(origin: &str, origins: &[String], keys: &KeySnapshot) -> bool {
-    contains(origins, origin) || keys.lists(origin)
+pub fn is_welcome(origin: &str, origins: &[String], keys: &KeySnapshot, dialect: Dialect) -> bool {
+    let is_open = || {
+        let limits_none = keys.entries().iter().any(|entry| entry.key.origins.is_empty());
+        dialect == Dialect::Posthog && origins.is_empty() && (limits_none || keys.entries().is_empty())
+    };
+    contains(origins, origin) || keys.lists(origin) || is_open()
 }
 
 /// Whether the service itself lists the origin, so that requests from it need no key.
@@ -94,19 +156,22 @@ pub fn authenticate(
     keys: &KeySnapshot,
     now: i64,
 ) -> Result<Admitted, Refusal> {
-    let Claim { origin, credential, scope } = claim;
-    precheck(origin, origins, keys)?;
+    let Claim { origin, credential, scope, dialect } = claim;
+    precheck(origin, origins, keys, dialect)?;
     let Some(credential) = credential else {
         return match origin {
             Some(origin) if contains(origins, origin) && scope == Scope::Capture => {
                 Ok(Admitted { project: Project { key_name: "".into() }, maybe_key: None })
             }
-            _ => Err(Refusal::Key),
+            _ => Err(Refusal::NoKey),
         };
     };
-    let entry = keys.find(credential, scope, now).ok_or(Refusal::Key)?;
+    let Some(entry) = keys.find(credential, scope, now) else {
+        return Err(if credential.starts_with("phx_") { Refusal::PersonalKey } else { Refusal::Key });
+    };
     let allowed = if entry.key.origins.is_empty() { origins } else { &entry.key.origins };
-    if origin.is_some_and(|origin| !contains(allowed, origin)) {
+    let is_open = dialect == Dialect::Posthog && allowed.is_empty();
+    if origin.is_some_and(|origin| !is_open && !contains(allowed, origin)) {
         return Err(Refusal::Origin);
     }
     let project = Project { key_name: Arc::clone(&entry.key.name) };
@@ -120,7 +185,6 @@ fn contains(origins: &[String], origin: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::RawEvent;
     use crate::keys::Key;
     use rstest::rstest;
     use sha2::Digest as _;
@@ -154,9 +218,61 @@ mod tests {
     }
 
     fn check(scope: Scope, origin: Option<&str>, credential: Option<&str>) -> Result<String, Refusal> {
-        let claim = Claim { origin, credential, scope };
+        let claim = Claim { origin, credential, scope, dialect: Dialect::Seed };
         authenticate(claim, &[APP.to_owned()], &snapshot(), NOW)
             .map(|admitted| admitted.project.key_name.to_string())
+    }
+
+    fn check_posthog(
+        origins: &[&str],
+        origin: Option<&str>,
+        credential: Option<&str>,
+    ) -> Result<String, Refusal> {
+        let origins: Vec<_> = origins.iter().map(|origin| (*origin).to_owned()).collect();
+        let claim = Claim { origin, credential, scope: Scope::Capture, dialect: Dialect::Posthog };
+        authenticate(claim, &origins, &snapshot(), NOW).map(|admitted| admitted.project.key_name.to_string())
+    }
+
+    #[rstest]
+    #[case::any_page_of_an_open_service(&[], Some("https://any.example"), Some("open-key"), Ok("open"))]
+    #[case::a_sandboxed_frame(&[], Some("null"), Some("open-key"), Ok("open"))]
+    #[case::no_page(&[], None, Some("open-key"), Ok("open"))]
+    #[case::a_key_with_a_list(&[], Some("https://any.example"), Some("shop-key"), Err(Refusal::Origin))]
+    #[case::the_list_of_the_key(&[], Some("https://shop.example"), Some("shop-key"), Ok("shop"))]
+    #[case::the_list_of_the_service(&[APP], Some(APP), Some("open-key"), Ok("open"))]
+    #[case::not_on_that_list(&[APP], Some("https://any.example"), Some("open-key"), Err(Refusal::Origin))]
+    #[case::an_origin_is_no_key(&[], Some("https://any.example"), None, Err(Refusal::NoKey))]
+    #[case::a_listed_one_is(&[APP], Some(APP), None, Ok(""))]
+    #[case::unknown(&[], Some("https://any.example"), Some("wrong"), Err(Refusal::Key))]
+    #[case::personal(&[], None, Some("phx_x"), Err(Refusal::PersonalKey))]
+    fn posthogs_keys_are_open_where_no_origin_is_listed(
+        #[case] origins: &[&str],
+        #[case] origin: Option<&str>,
+        #[case] credential: Option<&str>,
+        #[case] expected: Result<&str, Refusal>,
+    ) {
+        assert_eq!(check_posthog(origins, origin, credential), expected.map(str::to_owned));
+    }
+
+    #[rstest]
+    #[case(r#"{"api_key":" k ","batch":[{"token":"other"}]}"#, Ok(Some("k")))]
+    #[case(
+        r#"[{"token":"k","properties":{"token":"other"}},{"properties":{"token":"k"}},{}]"#,
+        Ok(Some("k"))
+    )]
+    #[case(r#"[{"token":"k"},{"properties":{"token":"j"}}]"#, Err(Refusal::MixedTokens))]
+    #[case(r#"{"api_key":"","batch":[{"$token":"k"}]}"#, Ok(Some("k")))]
+    #[case(r#"{"event":"a","properties":{"token":"k"}}"#, Ok(Some("k")))]
+    #[case(r#"[{"properties":{"token":" "}}]"#, Ok(None))]
+    fn the_envelopes_key_wins_and_others_must_agree(
+        #[case] body: &str,
+        #[case] expected: Result<Option<&str>, Refusal>,
+    ) {
+        let batch = crate::decode::posthog::decode(body.as_bytes(), 9).unwrap();
+        assert_eq!(
+            credential(&batch).map(|key| key.map(Cow::into_owned)),
+            expected.map(|key| key.map(str::to_owned))
+        );
     }
 
     #[rstest]
@@ -167,12 +283,12 @@ mod tests {
     #[case(Some("https://app.example:444"), None, Err(Refusal::Origin))]
     #[case(Some("null"), Some("open-key"), Err(Refusal::Origin))]
     #[case(None, Some("open-key"), Ok("open"))]
-    #[case(None, None, Err(Refusal::Key))]
+    #[case(None, None, Err(Refusal::NoKey))]
     #[case(None, Some("wrong"), Err(Refusal::Key))]
     #[case(None, Some("shop-key"), Ok("shop"))]
     #[case(Some("https://shop.example"), Some("shop-key"), Ok("shop"))]
     #[case(Some("https://shop.example"), Some("open-key"), Err(Refusal::Origin))]
-    #[case(Some("https://shop.example"), None, Err(Refusal::Key))]
+    #[case(Some("https://shop.example"), None, Err(Refusal::NoKey))]
     #[case(Some(APP), Some("shop-key"), Err(Refusal::Origin))]
     #[case(None, Some("old-key"), Err(Refusal::Key))]
     #[case(None, Some("next-key"), Err(Refusal::Key))]
@@ -189,14 +305,18 @@ mod tests {
     fn signals_need_a_key_of_their_scope_and_an_origin_is_none() {
         assert_eq!(check(Scope::Otlp, None, Some("otlp-key")), Ok("otlp".to_owned()));
         assert_eq!(check(Scope::Otlp, None, Some("open-key")), Err(Refusal::Key));
-        assert_eq!(check(Scope::Otlp, Some(APP), None), Err(Refusal::Key));
+        assert_eq!(check(Scope::Otlp, Some(APP), None), Err(Refusal::NoKey));
     }
 
     #[test]
     fn without_keys_and_origin_nothing_is_read() {
-        assert_eq!(precheck(None, &[], &KeySnapshot::default()), Err(Refusal::Key));
-        assert_eq!(precheck(Some(APP), &[], &snapshot()), Err(Refusal::Origin));
-        assert_eq!(precheck(None, &[], &snapshot()), Ok(()));
+        let precheck = |origin, keys: &KeySnapshot, dialect| precheck(origin, &[], keys, dialect);
+        for dialect in [Dialect::Seed, Dialect::Posthog] {
+            assert_eq!(precheck(None, &KeySnapshot::default(), dialect), Err(Refusal::Key));
+            assert_eq!(precheck(None, &snapshot(), dialect), Ok(()));
+        }
+        assert_eq!(precheck(Some(APP), &snapshot(), Dialect::Seed), Err(Refusal::Origin));
+        assert_eq!(precheck(Some(APP), &snapshot(), Dialect::Posthog), Ok(()));
     }
 
     #[test]
@@ -208,7 +328,7 @@ mod tests {
             ..RawBatch::default()
         };
         let same = batch(Some(" k "), vec![event("k"), event(" ")]);
-        assert_eq!(credential(&same), Ok(Some("k")));
+        assert_eq!(credential(&same), Ok(Some("k".into())));
         assert_eq!(credential(&batch(Some("j"), vec![event("k")])), Err(Refusal::MixedKeys));
         assert_eq!(credential(&batch(Some(""), vec![])), Ok(None));
     }

@@ -1,13 +1,23 @@
 //! Bytes to [`RawBatch`](crate::event::RawBatch), one module per wire format, and the inflating before it.
 
+pub mod analytics;
+mod base64;
 pub mod batch;
+pub(crate) mod codec;
 mod events;
+mod expand;
+pub(crate) mod form;
 pub mod gzip;
 pub(crate) mod json;
+mod lz;
 pub mod posthog;
+pub(crate) mod repair;
 mod text;
+pub(crate) mod token;
+pub(crate) mod unpack;
 
 pub(crate) use events::Events;
+pub use expand::Refused;
 pub(crate) use text::Text;
 pub(crate) use text::string;
 

@@ -25,6 +25,8 @@ pub struct RawBatch<'a> {
     pub api_key: Option<Cow<'a, str>>,
     /// When the client sent the request by its own clock, as text; only PostHog's wire has it.
     pub sent_at: Option<Cow<'a, str>>,
+    /// Whether the body was an object with a batch in it.
+    pub is_envelope: bool,
     /// Whether the client says that it moves old events.
     pub historical_migration: bool,
     /// Events in the order they were sent, at most as many as the limit.

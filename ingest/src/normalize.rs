@@ -25,6 +25,7 @@ use crate::event::Reception;
 use crate::identity;
 
 pub use clock::sent_at;
+pub use clock::sent_at_milliseconds;
 pub use timestamp::BadTimestamp;
 
 /// Characters of an event's name in PostHog's dialect; the rest is cut off.

@@ -6,6 +6,7 @@
 //! are the contents of the mounted keys file, credentials folder and CA bundle, which are.
 
 mod network;
+mod paths;
 mod policy;
 mod reader;
 
@@ -22,6 +23,7 @@ use crate::args::SettingsArgs;
 use crate::args::env;
 
 pub use network::Network;
+pub use paths::PathSettings;
 pub use policy::AdmissionSettings;
 pub use policy::IpPolicy;
 pub use policy::PolicySettings;
@@ -40,6 +42,8 @@ pub struct Settings {
     pub keys: KeySettings,
     /// Origins that may send, by exact match.
     pub origins: Vec<String>,
+    /// What is served where.
+    pub paths: PathSettings,
     /// Proxies whose forwarding header is believed.
     pub trusted_proxies: Vec<Network>,
     /// What one request may hold.
@@ -171,6 +175,7 @@ impl Settings {
             log_level: reader.log_level(args.log_level.as_ref()),
             keys: key_settings(&mut reader, args),
             origins: reader::list(args.allowed_origins.as_ref()).map(str::to_owned).collect(),
+            paths: paths::paths(&mut reader, args),
             trusted_proxies: reader.networks(args.trusted_proxies.as_ref()),
             limits: limits(&mut reader, args),
             admission: policy::admission(&mut reader, args),
@@ -287,10 +292,12 @@ mod tests {
             trusted_proxies: Some("10.0.0.0/64".into()),
             key_rate_limit: Some("fast".into()),
             ip_policy: Some("hash".into()),
+            posthog_paths: Some("maybe".into()),
+            path_prefix: Some("ingest".into()),
             ..SettingsArgs::default()
         };
         let problems = Settings::from_args(&args).unwrap_err().0;
-        assert_eq!(problems.len(), 7, "{problems:?}");
+        assert_eq!(problems.len(), 9, "{problems:?}");
     }
 
     #[test]

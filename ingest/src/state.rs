@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::settings::Limits;
 use crate::settings::Network;
+use crate::settings::PathSettings;
 use crate::settings::Settings;
 
 /// A handle to the shared things; cheap to clone.
@@ -23,6 +24,7 @@ pub(crate) struct AppState(Arc<Shared>);
 struct Shared {
     limits: Limits,
     origins: Vec<String>,
+    paths: PathSettings,
     trusted_proxies: Vec<Network>,
     patience: Duration,
     keys: Arc<Keys>,
@@ -49,8 +51,9 @@ impl AppState {
         Self(Arc::new(Shared {
             limits: settings.limits,
             origins: settings.origins.clone(),
+            paths: settings.paths.clone(),
             trusted_proxies: settings.trusted_proxies.clone(),
-            patience: crate::api::batch::patience(settings.clickhouse.timeout),
+            patience: crate::api::store::patience(settings.clickhouse.timeout),
             keys,
             policy: Policy::new(&settings.policy),
             admission: Admission::new(settings, Arc::clone(&metrics)),
@@ -67,6 +70,10 @@ impl AppState {
 
     pub(crate) fn origins(&self) -> &[String] {
         &self.0.origins
+    }
+
+    pub(crate) fn paths(&self) -> &PathSettings {
+        &self.0.paths
     }
 
     pub(crate) fn trusted_proxies(&self) -> &[Network] {

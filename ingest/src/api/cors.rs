@@ -1,6 +1,8 @@
-//! CORS for the listed origins, on every path and every status.
+//! CORS for the listed origins, on every path and every status, as the seed has it.
 //!
 //! Credentials are allowed, since browsers send page-leave beacons with them and drop the beacon otherwise.
+
+pub(crate) mod posthog;
 
 use axum::extract::Request;
 use axum::extract::State;
@@ -15,6 +17,7 @@ use axum::response::Response;
 
 use super::extract;
 use crate::authenticate;
+use crate::event::Dialect;
 use crate::state::AppState;
 
 const METHODS: HeaderValue = HeaderValue::from_static("POST, OPTIONS, GET");
@@ -25,7 +28,7 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 /// Answers preflights and marks every other answer.
 pub(crate) async fn cors(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let listed = listed_origin(&state, request.headers());
+    let listed = welcome_origin(&state, request.headers(), Dialect::Seed);
     let is_preflight = request.method() == Method::OPTIONS;
     let mut response = if !is_preflight {
         next.run(request).await
@@ -44,10 +47,11 @@ pub(crate) async fn cors(State(state): State<AppState>, request: Request, next: 
     response
 }
 
-fn listed_origin(state: &AppState, headers: &HeaderMap) -> Option<HeaderValue> {
+/// The origin of a request, when its browser may see the answer.
+fn welcome_origin(state: &AppState, headers: &HeaderMap, dialect: Dialect) -> Option<HeaderValue> {
     let origin = extract::origin(headers)?;
-    let is_listed = authenticate::is_listed(&origin, state.origins(), &state.keys().snapshot());
-    is_listed.then(|| headers.get(header::ORIGIN).cloned())?
+    let is_welcome = authenticate::is_welcome(&origin, state.origins(), &state.keys().snapshot(), dialect);
+    is_welcome.then(|| headers.get(header::ORIGIN).cloned())?
 }
 
 fn is_complete(headers: &HeaderMap) -> bool {

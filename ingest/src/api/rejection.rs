@@ -17,8 +17,10 @@ use crate::ack::Unavailable;
 use crate::admission::Limited;
 use crate::authenticate::Refusal;
 use crate::budget::Denied;
+use crate::decode;
 use crate::decode::Malformed;
-use crate::decode::gzip;
+use crate::decode::analytics;
+use crate::event::Dropped;
 use crate::normalize::BadTimestamp;
 
 /// Why a request is not answered 200.
@@ -32,8 +34,14 @@ pub(crate) enum Rejection {
     TooLarge,
     /// More events than allowed.
     TooManyEvents,
-    /// No gzip.
-    BadGzip,
+    /// The body is not what it is packed as.
+    BadPacking(&'static str),
+    /// No event of the request can be stored; this is why the first cannot.
+    NothingLeft(Dropped),
+    /// A header that the path needs is missing.
+    NoHeader(&'static str),
+    /// No batch of the v1 path.
+    BadAnalytics(analytics::Refused),
     /// The connection ended before the body did.
     Cut,
     /// The body did not arrive in time.
@@ -64,17 +72,31 @@ struct Body<'a> {
 }
 
 impl Rejection {
-    fn row(&self) -> (StatusCode, String) {
+    /// Status and public text.
+    pub(super) fn row(&self) -> (StatusCode, String) {
         let (status, text) = match self {
-            Self::Encoding => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "only gzip is supported, by Content-Encoding")
-            }
+            Self::Encoding => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "this Content-Encoding is not supported"),
             Self::ContentType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json")
             }
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the batch is too large"),
             Self::TooManyEvents => (StatusCode::PAYLOAD_TOO_LARGE, "the batch holds too many events"),
-            Self::BadGzip => (StatusCode::BAD_REQUEST, "the body is not valid gzip"),
+            Self::BadPacking(packing) => {
+                return (StatusCode::BAD_REQUEST, format!("the body is not valid {packing}"));
+            }
+            Self::NothingLeft(reason) => {
+                let text = format!("no event of the request can be stored; the first: {}", reason.label());
+                return (StatusCode::BAD_REQUEST, text);
+            }
+            Self::NoHeader(name) => {
+                return (StatusCode::BAD_REQUEST, format!("the header {name} is missing"));
+            }
+            Self::BadAnalytics(refused) => {
+                let is_too_many = *refused == analytics::Refused::TooMany;
+                let status =
+                    if is_too_many { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+                return (status, refused.to_string());
+            }
             Self::Cut => (StatusCode::BAD_REQUEST, "the body is incomplete"),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
             Self::Malformed(malformed) => return (StatusCode::BAD_REQUEST, malformed.to_string()),
@@ -97,7 +119,9 @@ fn status_of(refusal: Refusal) -> StatusCode {
     match refusal {
         Refusal::MixedKeys => StatusCode::BAD_REQUEST,
         Refusal::Origin => StatusCode::FORBIDDEN,
-        Refusal::Key => StatusCode::UNAUTHORIZED,
+        Refusal::MixedTokens | Refusal::NoKey | Refusal::Key | Refusal::PersonalKey => {
+            StatusCode::UNAUTHORIZED
+        }
     }
 }
 
@@ -132,6 +156,12 @@ pub(crate) async fn not_found(method: Method, uri: Uri) -> Response {
     let message = format!("Route {method}:{} not found", uri.path());
     let body = NotFound { message, error: "Not Found", status_code: 404 };
     (StatusCode::NOT_FOUND, Json(body)).into_response()
+}
+
+/// The answer to a method that a path does not take.
+pub(crate) async fn method_not_allowed() -> Response {
+    let body = Body { status: "error", error: "this path does not take this method" };
+    (StatusCode::METHOD_NOT_ALLOWED, Json(body)).into_response()
 }
 
 impl From<Refusal> for Rejection {
@@ -173,13 +203,19 @@ impl From<Denied> for Rejection {
     }
 }
 
-impl From<gzip::Refused> for Rejection {
-    fn from(refused: gzip::Refused) -> Self {
+impl From<decode::Refused> for Rejection {
+    fn from(refused: decode::Refused) -> Self {
         match refused {
-            gzip::Refused::Invalid => Self::BadGzip,
-            gzip::Refused::TooLarge => Self::TooLarge,
-            gzip::Refused::NoMemory => Self::Overloaded,
+            decode::Refused::Invalid(packing) => Self::BadPacking(packing),
+            decode::Refused::TooLarge => Self::TooLarge,
+            decode::Refused::Memory(denied) => denied.into(),
         }
+    }
+}
+
+impl From<analytics::Refused> for Rejection {
+    fn from(refused: analytics::Refused) -> Self {
+        Self::BadAnalytics(refused)
     }
 }
 
@@ -197,6 +233,9 @@ mod tests {
     #[case(Rejection::from(Refusal::Key), 401, false)]
     #[case(Rejection::from(Refusal::Origin), 403, false)]
     #[case(Rejection::from(Refusal::MixedKeys), 400, false)]
+    #[case(Rejection::from(Refusal::MixedTokens), 401, false)]
+    #[case(Rejection::NothingLeft(Dropped::NoName), 400, false)]
+    #[case(Rejection::BadAnalytics(analytics::Refused::TooMany), 413, false)]
     fn each_rejection_has_its_status(
         #[case] rejection: Rejection,
         #[case] status: u16,

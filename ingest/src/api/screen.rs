@@ -128,7 +128,7 @@ impl Screen {
                 Err(Refusal::Key.into())
             }
             Ok(Verdict::Beyond) => Err(Rejection::TooLarge),
-            Err(_) => Err(Rejection::BadGzip),
+            Err(_) => Err(Rejection::BadPacking("gzip")),
         }
     }
 

@@ -49,7 +49,10 @@ impl<'de> Visitor<'de> for BatchVisitor {
             match &*field.0 {
                 "api_key" => api_key = Some(map.next_value::<Text<'de>>()?.0),
                 "historical_migration" => drop(map.next_value::<bool>()?),
-                "batch" => batch = Some(map.next_value_seed(Events::<RawEvent<'de>>::new(self.max_events))?),
+                "batch" => {
+                    let events = Events::<RawEvent<'de>, RawEvent<'de>>::new(self.max_events);
+                    batch = Some(map.next_value_seed(events)?);
+                }
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }

@@ -10,30 +10,28 @@ use serde::de::IgnoredAny;
 use serde::de::SeqAccess;
 use serde::de::Visitor;
 
-use crate::event::RawEvent;
-
-/// Reads an array of `E`, keeps at most so many of them, and counts the others.
-pub(crate) struct Events<E> {
+/// Reads an array of `E`, keeps at most so many of them as `T`, and counts the others.
+pub(crate) struct Events<E, T> {
     max_events: usize,
-    element: PhantomData<E>,
+    element: PhantomData<(E, T)>,
 }
 
-impl<E> Events<E> {
+impl<E, T> Events<E, T> {
     pub(crate) fn new(max_events: usize) -> Self {
         Self { max_events, element: PhantomData }
     }
 }
 
-impl<'de, E: Deserialize<'de> + Into<RawEvent<'de>>> DeserializeSeed<'de> for Events<E> {
-    type Value = (Vec<RawEvent<'de>>, usize);
+impl<'de, E: Deserialize<'de> + Into<T>, T> DeserializeSeed<'de> for Events<E, T> {
+    type Value = (Vec<T>, usize);
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_seq(self)
     }
 }
 
-impl<'de, E: Deserialize<'de> + Into<RawEvent<'de>>> Visitor<'de> for Events<E> {
-    type Value = (Vec<RawEvent<'de>>, usize);
+impl<'de, E: Deserialize<'de> + Into<T>, T> Visitor<'de> for Events<E, T> {
+    type Value = (Vec<T>, usize);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array of events")

@@ -35,6 +35,18 @@ pub fn decode(body: &[u8], max_events: usize) -> Result<RawBatch<'_>, Malformed>
     if batch.events.is_empty() { Err(Malformed::Empty) } else { Ok(batch) }
 }
 
+/// Decodes what is sent to `/engage`: an update of a person, of which many have no name. A batch is no engage.
+pub fn decode_engage(body: &[u8], max_events: usize) -> Result<RawBatch<'_>, Malformed> {
+    let mut batch = decode(body, max_events)?;
+    if batch.is_envelope {
+        return Err(Malformed::NotABatch("engage takes no batch".into()));
+    }
+    for event in &mut batch.events {
+        event.event.get_or_insert(Cow::Borrowed("$identify"));
+    }
+    Ok(batch)
+}
+
 struct BatchVisitor {
     max_events: usize,
 }
@@ -47,19 +59,18 @@ impl<'de> Visitor<'de> for BatchVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<RawBatch<'de>, A::Error> {
-        let (events, excess) = Events::<Lenient<'de>>::new(self.max_events).visit_seq(seq)?;
+        let (events, excess) = Events::<Lenient<'de>, RawEvent<'de>>::new(self.max_events).visit_seq(seq)?;
         Ok(RawBatch { dialect: Dialect::Posthog, events, excess, ..RawBatch::default() })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawBatch<'de>, A::Error> {
         let mut batch = RawBatch { dialect: Dialect::Posthog, ..RawBatch::default() };
-        let mut is_envelope = false;
         let mut lone = Lenient::default();
         while let Some(field) = map.next_key::<Text<'de>>()? {
             match &*field.0 {
                 "batch" => {
-                    is_envelope = true;
-                    let events = Events::<Lenient<'de>>::new(self.max_events);
+                    batch.is_envelope = true;
+                    let events = Events::<Lenient<'de>, RawEvent<'de>>::new(self.max_events);
                     (batch.events, batch.excess) = map.next_value_seed(events)?;
                 }
                 "sent_at" => batch.sent_at = string(map.next_value()?),
@@ -70,7 +81,7 @@ impl<'de> Visitor<'de> for BatchVisitor {
             }
         }
         batch.api_key = lone.0.api_key.take();
-        if !is_envelope {
+        if !batch.is_envelope {
             batch.events.push(lone.0);
         }
         Ok(batch)
@@ -276,6 +287,20 @@ mod tests {
     #[case::batch_object(r#"{"batch":{}}"#)]
     fn another_shape_is_malformed(#[case] body: &str) {
         assert!(decode(body.as_bytes(), 10).is_err());
+    }
+
+    #[test]
+    fn an_update_of_a_person_needs_no_name_and_a_batch_is_none() {
+        let engage = br#"{"$token":"k","$distinct_id":"u","$set":{"plan":"x"}}"#;
+        let batch = decode_engage(engage, 9).unwrap();
+        let event = &batch.events[0];
+        assert_eq!((event.event.as_deref(), event.distinct_id.as_deref()), (Some("$identify"), Some("u")));
+        assert_eq!((batch.api_key.as_deref(), event.set.unwrap().get()), (Some("k"), r#"{"plan":"x"}"#));
+        assert_eq!(
+            decode_engage(br#"[{"event":"own"}]"#, 9).unwrap().events[0].event.as_deref(),
+            Some("own")
+        );
+        assert!(decode_engage(br#"{"batch":[{}]}"#, 9).is_err());
     }
 
     #[test]

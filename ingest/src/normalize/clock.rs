@@ -45,6 +45,12 @@ pub fn sent_at(text: &str) -> Option<i64> {
     (sent_at >= YEAR_2021).then_some(sent_at)
 }
 
+/// The same as a query has it: milliseconds only, so that seconds are no credible time.
+pub fn sent_at_milliseconds(text: &str) -> Option<i64> {
+    let sent_at = text.parse::<i64>().ok()?.checked_mul(MILLISECOND)?;
+    (sent_at >= YEAR_2021).then_some(sent_at)
+}
+
 /// Days from 1970 to the time as it was sent, else to that of a version 7 id, else to the arrival.
 ///
 /// A time more than a year ahead becomes the last day there is, so that wrong clocks share one day instead of opening
@@ -128,6 +134,13 @@ mod tests {
     #[case("", None)]
     fn a_sent_at_before_2021_is_no_clock(#[case] text: &str, #[case] expected: Option<i64>) {
         assert_eq!(sent_at(text), expected);
+    }
+
+    #[test]
+    fn a_query_counts_milliseconds() {
+        assert_eq!(sent_at_milliseconds("1780000000000"), Some(NOW));
+        assert_eq!(sent_at_milliseconds("1780000000"), None);
+        assert_eq!(sent_at_milliseconds("2026-05-28T20:26:40Z"), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The contract of `POST /batch/`: C1 to C5 and C11 to C18, CORS, and what the rows look like.
+//! The contract of `POST /batch/` without PostHog's paths: C1 to C5 and C11 to C18, CORS, and what the rows look like.
 
 use std::io::Write as _;
 
@@ -10,12 +10,16 @@ use serde_json::json;
 
 use crate::service::ORIGIN;
 use crate::service::Running;
-use crate::service::settings;
-use crate::service::start;
+use crate::service::seed_settings as settings;
 use crate::service::start_with;
 
 const ONE: &str = r#"{"api_key":"first-key","batch":[{"event":"a","distinct_id":"u1"}]}"#;
 const NO_KEY: &str = r#"{"batch":[{"event":"a","distinct_id":"u1"}]}"#;
+
+/// A service that speaks the seed's dialect alone.
+async fn start() -> Running {
+    start_with(settings()).await
+}
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -89,8 +93,19 @@ async fn c4_without_any_key_server_side_ingest_is_off() {
 #[tokio::test]
 async fn c5_other_paths_are_not_found() {
     let service = start().await;
-    for path in ["/batch", "/capture", "/capture/", "/e/", "/i/v0/e/", "/health/", "/", "/ready", "/metrics"]
-    {
+    for path in [
+        "/batch",
+        "/capture",
+        "/capture/",
+        "/e/",
+        "/i/v0/e/",
+        "/flags/",
+        "/array/k/config",
+        "/health/",
+        "/",
+        "/ready",
+        "/metrics",
+    ] {
         let answer = service.request(Method::POST, path, ONE, &[("content-type", "application/json")]).await;
         assert_eq!(answer.status, 404, "{path}");
         assert_eq!(answer.body["statusCode"], 404);

@@ -35,6 +35,13 @@ mod operations_check;
 mod operations_connections;
 #[cfg(test)]
 mod operations_log;
+mod posthog_analytics;
+#[cfg(test)]
+mod posthog_browser;
+#[cfg(test)]
+mod posthog_capture;
+#[cfg(test)]
+mod posthog_hostile;
 #[cfg(test)]
 mod service;
 #[cfg(test)]

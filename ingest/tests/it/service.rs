@@ -67,6 +67,16 @@ pub(crate) fn settings() -> SettingsArgs {
     }
 }
 
+/// The same without PostHog's paths.
+pub(crate) fn seed_settings() -> SettingsArgs {
+    SettingsArgs { posthog_paths: Some("false".into()), ..settings() }
+}
+
+/// The same without any origin, as for keys that pages of every origin may use.
+pub(crate) fn open_settings() -> SettingsArgs {
+    SettingsArgs { allowed_origins: None, ..settings() }
+}
+
 fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Rooms without effects: no runtime, no network, no clock, no log.
-const PURE: [&str; 33] = [
+const PURE: [&str; 43] = [
     "admin/report.rs",
     "admission/addresses.rs",
     "admission/look.rs",
@@ -14,11 +14,20 @@ const PURE: [&str; 33] = [
     "authenticate.rs",
     "batch.rs",
     "decode.rs",
+    "decode/analytics.rs",
+    "decode/base64.rs",
     "decode/batch.rs",
+    "decode/codec.rs",
     "decode/events.rs",
+    "decode/expand.rs",
+    "decode/form.rs",
     "decode/gzip.rs",
+    "decode/lz.rs",
     "decode/posthog.rs",
+    "decode/repair.rs",
     "decode/text.rs",
+    "decode/token.rs",
+    "decode/unpack.rs",
     "encode.rs",
     "event.rs",
     "identity.rs",
@@ -36,6 +45,7 @@ const PURE: [&str; 33] = [
     "policy/properties.rs",
     "reload.rs",
     "settings.rs",
+    "settings/paths.rs",
     "settings/policy.rs",
     "settings/reader.rs",
     "spool/format.rs",
