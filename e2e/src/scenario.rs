@@ -15,13 +15,18 @@ mod ready;
 mod sdk;
 mod settled;
 
-use std::{path::Path, pin::Pin, time::Instant};
+use std::{
+    path::Path,
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 pub(crate) use self::sdk::send_with_posthog_node;
 use crate::{
+    bench,
     report::{Report, announce},
     sandbox::Sandbox,
     stage::{Prepared, Stage},
@@ -112,7 +117,7 @@ const fn cluster(
 }
 
 /// Every story, in the order in which they share a stage.
-pub static SCENARIOS: [Scenario; 11] = [
+pub static SCENARIOS: [Scenario; 12] = [
     Scenario {
         name: "contract",
         about: "the seed's contract, item by item, with PostHog's paths switched off",
@@ -123,6 +128,14 @@ pub static SCENARIOS: [Scenario; 11] = [
         name: "ingest-faults",
         about: "faults of ClickHouse and of ingest under load: rows = acknowledged events, none doubled",
         story: Story::Alone(|folder, plan| Box::pin(ingest_faults::run(folder, plan))),
+        needs: &[Need::Standalone],
+    },
+    Scenario {
+        name: "bench",
+        about: "a short load of the benchmark, plain and compressed: rows = acknowledged events, each once",
+        story: Story::Alone(|folder, plan| {
+            Box::pin(bench::smoke(folder, Duration::from_secs(plan.pick(2, 20)), plan.seed))
+        }),
         needs: &[Need::Standalone],
     },
     cluster(

@@ -87,6 +87,22 @@ impl Subject {
         found.next().with_context(|| format!("{authority} has no address"))
     }
 
+    /// Forgets the peak of memory so far, where it can be forgotten.
+    pub(super) fn reset_peaks(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Own(weir) => weir.reset_peaks(),
+            Self::Other(_) => Ok(()),
+        }
+    }
+
+    /// Ends what was started for the run.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        match self {
+            Self::Own(weir) => weir.stop().await,
+            Self::Other(_) => Ok(()),
+        }
+    }
+
     pub(super) fn used(&self) -> anyhow::Result<Used> {
         Ok(match self {
             Self::Own(weir) => {

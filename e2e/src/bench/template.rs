@@ -112,7 +112,7 @@ fn page_view(random: &mut StdRng, key: &str) -> String {
             r#""$device_id":"@id@","$session_id":"@session@","$window_id":"@window@","$lib":"web","#,
             r#""$lib_version":"1.449.2","$current_url":"https://shop.example.com{page}?item={item}","#,
             r#""$host":"shop.example.com","$pathname":"{page}","$browser":"{browser}","$browser_version":156,"#,
-            r#""$os":"Mac OS X","$device_type":"Desktop","$screen_height":1080,"$screen_width":1920,"#,
+            r#""$os":"Mac OS X","$device_type":"Desktop","$screen_width":1920,"#,
             r#""$referrer":"$direct","$process_person_profile":false,"title":"Item {item} – shop"}},"#,
             r#""timestamp":"@time@"}}"#
         ),
@@ -164,7 +164,7 @@ fn server_side(random: &mut StdRng) -> String {
             r#""$lib_version":"5.70.0","$geoip_disable":true,"$is_server":true,"$session_id":"@session@","#,
             r#""order_id":"order-{order}","amount":{amount},"currency":"EUR","items":[{{"sku":"s-{order}","#,
             r#""count":2,"price":19.99}}],"shipping":{{"method":"express","country":"DE","zip":"10115"}},"#,
-            r#""source":"worker","queue_ms":{amount},"is_retry":false,"note":"created by the nightly run"}},"#,
+            r#""source":"worker","queue_ms":{amount},"is_retry":false}},"#,
             r#""type":"capture","library":"posthog-node","library_version":"5.70.0","#,
             r#""timestamp":"@time@","uuid":"@uuid@"}}"#
         ),
