@@ -155,3 +155,32 @@ pub(crate) async fn schema_version(
         Err(_) => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn out() -> Result<(), Problem> {
+        let source = clickhouse::Error::Timeout(CHECK_TIMEOUT);
+        Err(Problem::Clickhouse { act: "insert into the product tables", source })
+    }
+
+    #[test]
+    fn only_a_first_success_the_schema_and_the_drain_decide() {
+        let readiness = Readiness::default();
+        readiness.record(&out());
+        assert!(readiness.missing().is_some(), "nothing has succeeded yet");
+        readiness.record(&Ok(()));
+        assert_eq!(readiness.missing(), None);
+        readiness.record(&out());
+        assert_eq!(readiness.missing(), None, "an outage must not empty the Service");
+        readiness.record(&Err(Problem::OutsideRange(schema::MAXIMUM + 1)));
+        assert!(readiness.missing().is_some());
+        readiness.record(&out());
+        assert!(readiness.missing().is_some(), "an outage says nothing about the schema");
+        readiness.record(&Ok(()));
+        assert_eq!(readiness.missing(), None);
+        readiness.drain();
+        assert_eq!(readiness.missing(), Some("draining"));
+    }
+}

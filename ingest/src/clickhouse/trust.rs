@@ -152,3 +152,48 @@ impl ServerCertVerifier for Trust {
         self.current.load().supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::BasicConstraints;
+    use rcgen::CertificateParams;
+    use rcgen::IsCa;
+    use rcgen::Issuer;
+    use rcgen::KeyPair;
+
+    /// A CA as PEM, and a certificate of it for `clickhouse`.
+    fn authority() -> (String, CertificateDer<'static>) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        let leaf = CertificateParams::new(vec!["clickhouse".to_owned()]).unwrap();
+        let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &Issuer::new(params, key)).unwrap();
+        (pem, leaf.der().clone())
+    }
+
+    fn trusts(trust: &Trust, leaf: &CertificateDer<'_>) -> bool {
+        let name = ServerName::try_from("clickhouse").unwrap();
+        trust.verify_server_cert(leaf, &[], &name, &[], UnixTime::now()).is_ok()
+    }
+
+    #[test]
+    fn a_new_bundle_is_trusted_without_a_restart_and_a_broken_one_changes_nothing() {
+        let file = std::env::temp_dir().join(format!("weir-trust-{}.pem", std::process::id()));
+        let ((old_pem, old), (new_pem, new)) = (authority(), authority());
+        std::fs::write(&file, &old_pem).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let trust = Trust::open(Some(&file), provider).unwrap();
+        assert_eq!((trusts(&trust, &old), trusts(&trust, &new)), (true, false));
+        std::fs::write(&file, &new_pem).unwrap();
+        trust.reload(&file);
+        assert_eq!((trusts(&trust, &old), trusts(&trust, &new)), (false, true));
+        assert_eq!(trust.reloads().report().count, 1);
+        std::fs::write(&file, "no certificate").unwrap();
+        trust.reload(&file);
+        assert_eq!((trusts(&trust, &old), trusts(&trust, &new)), (false, true));
+        assert_eq!(trust.reloads().report().error, Some("bundle"));
+        std::fs::remove_file(&file).unwrap();
+    }
+}
