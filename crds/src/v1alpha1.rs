@@ -4,6 +4,7 @@ mod clickhouse;
 mod ingest;
 mod keys;
 mod policy;
+mod rotation;
 mod schema;
 mod status;
 mod users;
@@ -15,14 +16,15 @@ pub use ingest::{
 };
 pub use keys::{KeyScope, KeySpec, KeyType};
 use kube::{CustomResource, KubeSchema};
-pub use policy::{AccessDeletion, DataDeletion, DeletionPolicy, PolicySpec};
+pub use policy::{AccessDeletion, DataDeletion, DeletionPolicy, DriftPolicy, PolicySpec};
+pub use rotation::{CredentialStep, RotationSpec, RotationWindow};
 pub use schema::{SchemaModules, SchemaSpec};
 use serde::{Deserialize, Serialize};
 pub use status::{
     AnalyticsStackStatus, BlockedBy, ConditionType, CredentialStatus, ImageStatus, Reason, SchemaStatus,
     SpoolStatus,
 };
-pub use users::{UserProfile, UserSpec};
+pub use users::{SettingChange, TableAccess, UserProfile, UserSetting, UserSpec};
 
 /// Finalizer that keeps a stack until what it owns in ClickHouse is gone or given up.
 pub const FINALIZER: &str = "weir.dev/clickhouse-access";

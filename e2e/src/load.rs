@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -82,6 +83,15 @@ impl Load {
             tasks.spawn(async move { load.send_until(&stop, &acknowledged, connection).await });
         }
         Running { stop, tasks, acknowledged }
+    }
+
+    /// Sends one request and tries it once.
+    pub async fn once(&self) -> anyhow::Result<()> {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let url = self.urls.first().context("the load has no address")?;
+        let status = self.attempt(&client, url, self.body(0, 0, &[Uuid::now_v7()])).await?;
+        anyhow::ensure!(status == StatusCode::OK, "answered {status}");
+        Ok(())
     }
 
     async fn send_until(&self, stop: &AtomicBool, acknowledged: &AtomicU64, connection: usize) -> Outcome {

@@ -12,6 +12,7 @@ mod ingest_faults;
 mod kill;
 mod normal_form;
 mod ready;
+mod rotation;
 mod sdk;
 mod settled;
 
@@ -117,7 +118,7 @@ const fn cluster(
 }
 
 /// Every story, in the order in which they share a stage.
-pub static SCENARIOS: [Scenario; 12] = [
+pub static SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "contract",
         about: "the seed's contract, item by item, with PostHog's paths switched off",
@@ -156,6 +157,11 @@ pub static SCENARIOS: [Scenario; 12] = [
         "drift",
         "deleting or editing a child, in Kubernetes or ClickHouse, brings back exactly that child",
         |stage, plan| Box::pin(drift::run(stage, plan)),
+    ),
+    cluster(
+        "rotation",
+        "keys and logins turn under load without a refused request, and a revoked one is refused at once",
+        |stage, plan| Box::pin(rotation::run(stage, plan)),
     ),
     cluster(
         "digest",

@@ -14,24 +14,32 @@ mod apply;
 mod catalogue;
 mod deletion;
 mod desired;
+mod evidence;
 mod ledger;
 mod plan;
+mod profile;
 mod prove;
 mod right;
+mod shared;
 mod statement;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use action::Action;
 pub(crate) use apply::{Error, apply};
-pub(crate) use catalogue::{Catalogue, fetch_catalogue};
+pub(crate) use catalogue::Catalogue;
+#[cfg(test)]
+use catalogue::fetch_catalogue;
 pub(crate) use deletion::{deletion, leftovers, leftovers_sql};
 pub(crate) use desired::{Desired, DesiredRequest, Login, PasswordHash, Purpose, desired};
+pub(crate) use evidence::fetch_last_use;
 #[cfg(test)]
 pub(crate) use ledger::Intent;
-pub(crate) use plan::{plan, restore_login, surplus};
+pub(crate) use plan::{plan, restore_login, revocations, surplus};
+pub(crate) use profile::{Change, Hosts, Reader, Reads, Setting, hyperdx_settings};
 pub(crate) use prove::prove;
 pub(crate) use right::Right;
+pub(crate) use shared::{Catalogues, Freshness};
 
 /// The stack that owns something in ClickHouse.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,9 +10,10 @@ mod transport;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
 
 use crate::dialer::Barred;
 
@@ -57,7 +58,11 @@ pub(crate) struct Connection {
     endpoints: Vec<String>,
     user: String,
     password: SecretString,
-    log_comment: String,
+    comment: Comment,
+    // A user that may not change settings cannot send a comment as one.
+    is_plain: bool,
+    // Of endpoints and CA.
+    server: [u8; 32],
 }
 
 impl std::fmt::Debug for Connection {
@@ -80,7 +85,36 @@ impl Connection {
     ) -> Result<Self, Error> {
         let transport = Arc::new(Transport::new(settings)?);
         let endpoints = settings.endpoints.clone();
-        Ok(Self { transport, endpoints, user: user.to_owned(), password, log_comment: log_comment(comment) })
+        let server = digest([endpoints.join(",").as_bytes(), settings.ca_pem.as_deref().unwrap_or_default()]);
+        Ok(Self {
+            transport,
+            endpoints,
+            user: user.to_owned(),
+            password,
+            comment: comment.clone(),
+            is_plain: false,
+            server,
+        })
+    }
+
+    /// The same with another comment on its statements.
+    pub(crate) fn with_comment(&self, comment: &Comment) -> Self {
+        Self { comment: comment.clone(), ..self.clone() }
+    }
+
+    /// The same for a user that may not change settings: its statements carry the comment in their text.
+    pub(crate) fn plain(&self) -> Self {
+        Self { is_plain: true, ..self.clone() }
+    }
+
+    /// The same for another reason.
+    pub(crate) fn because(&self, reason: &str) -> Self {
+        self.with_comment(&Comment { reason: reason.to_owned(), ..self.comment.clone() })
+    }
+
+    /// Tells one server and login from another. Kept in memory only.
+    pub(crate) fn identity(&self) -> [u8; 32] {
+        digest([self.server.as_slice(), self.user.as_bytes(), self.password.expose_secret().as_bytes()])
     }
 
     /// The same server for another user.
@@ -133,21 +167,22 @@ impl Connection {
     // Only a connection that could not be made moves on to the next endpoint: whatever has been sent may have been done.
     async fn send(&self, statement: &str, format: &str) -> Result<bytes::Bytes, Error> {
         let mut failure = Error::new("", Failure::NoEndpoint);
+        let log_comment = log_comment(&self.comment);
+        let given = [
+            ("default_format", format),
+            // Without it an error in the middle of an answer arrives with status 200.
+            ("wait_end_of_query", "1"),
+            ("log_comment", log_comment.as_str()),
+            ("async_insert", "0"),
+            ("output_format_json_quote_64bit_integers", "0"),
+        ];
+        // The first two are no settings but parameters of the interface.
+        let settings = if self.is_plain { &given[..2] } else { &given[..] };
+        let commented = format!("/* {} */ {statement}", log_comment.replace("*/", "* /"));
+        let statement = if self.is_plain { commented.as_str() } else { statement };
         for endpoint in &self.endpoints {
-            let request = Request {
-                endpoint,
-                user: &self.user,
-                password: &self.password,
-                settings: &[
-                    ("log_comment", self.log_comment.as_str()),
-                    ("default_format", format),
-                    // Without it an error in the middle of an answer arrives with status 200.
-                    ("wait_end_of_query", "1"),
-                    ("async_insert", "0"),
-                    ("output_format_json_quote_64bit_integers", "0"),
-                ],
-                statement,
-            };
+            let (user, password) = (self.user.as_str(), &self.password);
+            let request = Request { endpoint, user, password, settings, statement };
             match self.transport.send(request).await {
                 Err(error) if error.is_unconnected() => failure = error,
                 answered => return answered,
@@ -155,6 +190,15 @@ impl Connection {
         }
         Err(failure)
     }
+}
+
+fn digest<const PARTS: usize>(parts: [&[u8]; PARTS]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
 }
 
 fn log_comment(comment: &Comment) -> String {

@@ -2,6 +2,7 @@
 
 mod apply;
 mod child;
+mod consumers;
 mod context;
 mod credential;
 mod deletion;
@@ -15,6 +16,7 @@ mod plan;
 mod pod_report;
 mod report;
 mod requeue;
+mod rotation;
 mod stack;
 mod status;
 mod validate;
@@ -31,11 +33,13 @@ use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 use memory::Memory;
 use plan::{Hold, View};
-use status::{Facts, Outcome};
+use status::{Facts, Handled, Outcome};
 pub(crate) use validate::Rules;
 use validate::{Found, Invalid, validate};
 pub(crate) use watch::{Guarded, Scope, watch};
-use weir_crds::{AnalyticsStack, AnalyticsStackStatus, ConditionType, SchemaStatus, SpoolStatus};
+use weir_crds::{
+    AnalyticsStack, AnalyticsStackStatus, ConditionType, DriftPolicy, SchemaStatus, SpoolStatus,
+};
 
 use crate::access::Owner;
 use crate::kubernetes;
@@ -82,7 +86,7 @@ pub(crate) async fn reconcile(guarded: Arc<Guarded>, ctx: Arc<Context>) -> Resul
     let pass = Box::pin(pass(&ctx, stack, &mut memory));
     let Ok(ended) = tokio::time::timeout(ctx.settings.pass, pass).await else {
         ctx.metrics.pass(metrics::Outcome::Abandoned, started.elapsed());
-        memory.catalogue = None;
+        memory.distrust_catalogue();
         return Err(Error::Deadline(ctx.settings.pass));
     };
     let (outcome, action) = ended?;
@@ -178,7 +182,13 @@ async fn steps(
     };
     let owner = owner(ctx, stack);
     let desired = build_desired(&checked, &owner, observed);
-    let plan = plan::plan(&View { stack: &checked, desired: &desired, observed });
+    let view = View { stack: &checked, desired: &desired, observed };
+    let handled = Handled { rotate: plan::handled_rotate(&view), revoke: plan::handled_revoke(&view) };
+    let access_digest = plan::digest_in_order(&view);
+    let repaired = plan::drift(&view);
+    let repaired = (!repaired.is_empty() && checked.drift == DriftPolicy::Enforce)
+        .then(|| plan::cause(&view, &repaired));
+    let plan = plan::plan(&view);
     log(&plan);
     let tools = apply::Tools {
         ctx,
@@ -191,7 +201,10 @@ async fn steps(
     };
     let applied = apply::apply(&tools, plan, memory).await;
     forget_stale_answers(&applied.holds, memory);
-    let facts = facts(&checked, &desired, observed, &applied);
+    if let Some(cause) = repaired.filter(|_| applied.done > 0) {
+        report::repaired(ctx, stack, &cause).await;
+    }
+    let facts = Facts { access_digest, handled, ..facts(&checked, &desired, observed, &applied) };
     (Outcome { holds: applied.holds, serves: observed.available_pods() > 0, facts }, applied.done)
 }
 
@@ -199,25 +212,21 @@ fn build_desired(stack: &stack::Stack, owner: &Owner, observed: &observed::Obser
     let generations = observed::Generations { stack, observed };
     let credentials = credential::credentials(stack, &observed.secrets, &generations);
     let migrated = stack.image.as_ref().is_some_and(|image| observed.is_migrated(stack, image));
-    desired::desired(&desired::Inputs {
-        stack,
-        owner,
-        secrets: &observed.secrets,
-        highest: &generations,
-        migrated,
-        retiring: &plan::retiring(stack, observed, &credentials),
-    })
+    let retirements = rotation::assess(stack, observed, &credentials);
+    let secrets = &observed.secrets;
+    desired::desired(desired::Inputs { stack, owner, secrets, credentials, migrated, retirements })
 }
 
 /// What ClickHouse said is asked again after a wait for access: it may have changed meanwhile.
 fn forget_stale_answers(holds: &[Hold], memory: &mut Memory) {
     let concerns_access = |hold: &Hold| {
         // An endpoint that lags behind need not block.
-        (hold.blocks || hold.object.starts_with("ClickHouse/"))
+        let asks = hold.blocks && !hold.object.starts_with("Pod/");
+        (asks || hold.object.starts_with("ClickHouse/"))
             && matches!(hold.stage, ConditionType::AccessReady | ConditionType::CredentialsReady)
     };
     if holds.iter().any(concerns_access) {
-        memory.catalogue = None;
+        memory.distrust_catalogue();
     }
 }
 
@@ -254,6 +263,8 @@ fn facts(
         url: Some(stack.url()),
         keys: Some(keys),
         users: Some(users),
+        access_digest: None,
+        handled: Handled::default(),
         schema,
         spool: spool_status(stack, observed),
         replicas: Some(observed.ready_pods()),

@@ -95,7 +95,8 @@ async fn lead(
     );
     let reporter = Reporter { controller: "weir.dev/operator".into(), instance: Some(identity) };
     let recorder = Recorder::new(client.clone(), reporter);
-    let shared = Shared { client, settings, recorder, metrics: Arc::clone(&metrics) };
+    let shared =
+        Shared { client, settings, recorder, metrics: Arc::clone(&metrics), catalogues: Arc::default() };
     let ended = tokio::select! {
         lost = candidate.keep() => return Err(lost.into()),
         ended = control(shared, &scopes, args.concurrency, stop) => ended,

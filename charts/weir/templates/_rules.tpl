@@ -31,10 +31,11 @@
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
-# Why pods of a migration, of a drain or of a rollout do not run, and the message with which they ended.
+# Why pods of a migration, of a drain or of a rollout do not run, and the message with which they ended; ingest pods are
+# asked what they read, and told by an annotation when a mounted Secret changed.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list]
+  verbs: [list, patch]
 # Whether the claim of a spool that is to be drained is still there.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]

@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::RotationSpec;
+
 /// One ingestion key. The operator generates it and publishes it in a Secret; stored rows carry its name only.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -27,6 +29,9 @@ pub struct KeySpec {
     #[x_kube(validation = Rule::new("self.all(o, o.matches('^[a-z][a-z0-9+.-]*://[^/?#@,]+$'))")
         .message("spec.keys[].origins: each must be a scheme, a host and an optional port, without a path or trailing slash, such as https://app.example.com"))]
     pub origins: Vec<String>,
+    /// When the key is replaced by a new generation. Default: only when the annotation `weir.dev/rotate` asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationSpec>,
     /// Secret to publish the key in. A Secret that the operator did not make is never overwritten.
     /// Default: `<stack>-key-<name>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::CredentialStep;
+
 /// What the operator saw and what it waits for.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -34,6 +36,16 @@ pub struct AnalyticsStackStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub users: Vec<CredentialStatus>,
+    /// Digest of the users, roles and grants that were last found to be in order. What differs from them while the spec
+    /// asks for the same was changed by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_digest: Option<String>,
+    /// Value of the annotation `weir.dev/rotate` that was carried out last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_rotate: Option<String>,
+    /// Value of the annotation `weir.dev/revoke` that was carried out last: every pod and server refuses what it names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_revoke: Option<String>,
     /// Migrations of the database. They are the record of what was migrated: a finished migration Job is kept as long as its
     /// image runs, but one that somebody deletes is not made again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,6 +109,12 @@ pub struct CredentialStatus {
     /// When a login with this generation last succeeded on every endpoint, as of publishing; absent for ingestion keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proven_at: Option<Time>,
+    /// Where its rotation is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<CredentialStep>,
+    /// When the next rotation by schedule is due; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_rotation_at: Option<Time>,
 }
 
 /// Migrations of the database.
@@ -190,6 +208,12 @@ pub enum Reason {
     ClickhouseError,
     /// A database, role or user of that name belongs to someone else.
     OwnershipConflict,
+    /// An older generation of a credential is still valid and ends later; nothing is missing meanwhile.
+    Retiring,
+    /// Users, roles or grants were changed by hand, and the policy leaves them.
+    DriftFound,
+    /// Users, roles or grants were changed by hand, or ClickHouse was replaced, and they were put back.
+    DriftRepaired,
     /// A login with a new user failed on an endpoint.
     LoginNotProven,
     /// The registry does not know the tag or digest.
@@ -236,6 +260,9 @@ impl Reason {
             Self::ClickhousePermissionDenied => "ClickhousePermissionDenied",
             Self::ClickhouseError => "ClickhouseError",
             Self::OwnershipConflict => "OwnershipConflict",
+            Self::Retiring => "Retiring",
+            Self::DriftFound => "DriftFound",
+            Self::DriftRepaired => "DriftRepaired",
             Self::LoginNotProven => "LoginNotProven",
             Self::ImageNotFound => "ImageNotFound",
             Self::RegistryAuthenticationFailed => "RegistryAuthenticationFailed",

@@ -4,9 +4,13 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::RotationSpec;
+
 /// One reader of the stack's database. The operator creates its ClickHouse user and publishes the login in a Secret.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.profile == 'Custom' ? size(self.tables) > 0 : !has(self.tables) && !has(self.settings)")
+    .message("spec.users[]: tables and settings belong to profile Custom, which needs at least one table; choose Custom, or leave them out").field_path(".profile"))]
 pub struct UserSpec {
     /// Name of the reader. Example: `grafana`.
     #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
@@ -14,6 +18,29 @@ pub struct UserSpec {
     /// What the reader may do. Default: `ReadOnly`.
     #[serde(default)]
     pub profile: UserProfile,
+    /// Tables that a reader of profile `Custom` may read; other profiles read all. A table need not exist yet.
+    /// Default: none. Example: `[{name: events, columns: [uuid, event, timestamp]}]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub tables: Vec<TableAccess>,
+    /// Settings of a reader of profile `Custom`, with what it may change of them. Default: none, so that it may change
+    /// every setting.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub settings: Vec<UserSetting>,
+    /// Networks that the reader may log in from, in CIDR form. The operator has to log in as well, to prove the login, so
+    /// they must hold its address. Default: any. Example: `["10.0.0.0/8"]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 49)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c) && string(cidr(c).masked()) == c)")
+        .message("spec.users[].hosts: each must be a network in CIDR form without host bits, such as 10.0.0.0/8"))]
+    pub hosts: Vec<String>,
+    /// When the login is replaced by a new generation. Default: only when the annotation `weir.dev/rotate` asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationSpec>,
     /// Secret to publish the login in. A Secret that the operator did not make is never overwritten.
     /// Default: `<stack>-user-<name>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,4 +54,60 @@ pub enum UserProfile {
     /// SELECT on the stack's database, and nothing else.
     #[default]
     ReadOnly,
+    /// The same, as ClickStack's HyperDX needs it: read-only, with `max_rows_to_read`, `read_overflow_mode`,
+    /// `cancel_http_readonly_queries_on_client_close` and `wait_end_of_query` changeable and no other setting.
+    HyperDX,
+    /// SELECT on the named tables and columns, with the named settings.
+    Custom,
+}
+
+/// A table that a reader may read.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct TableAccess {
+    /// Table or view in the stack's database. Example: `events`.
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]
+    pub name: String,
+    /// Columns that may be read. Default: all. Example: `[uuid, event]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 128), regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$")))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub columns: Vec<String>,
+}
+
+/// A setting of a reader and what it may change of it.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct UserSetting {
+    /// Name as ClickHouse knows it. Example: `max_threads`.
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^[a-z][a-z0-9_]*$"))]
+    pub name: String,
+    /// Value. Default: the server's. Example: `"4"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub value: Option<String>,
+    /// Smallest value that the reader may choose. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub min: Option<String>,
+    /// Largest value that the reader may choose. Default: none. Example: `"8"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub max: Option<String>,
+    /// Whether the reader may change it: `Writable`, `Const`, or `ChangeableInReadonly`, which holds also for a reader
+    /// whose setting `readonly` is 1. Default: `Writable`.
+    #[serde(default)]
+    pub change: SettingChange,
+}
+
+/// Whether a reader may change a setting.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+pub enum SettingChange {
+    /// Within the limits, unless `readonly` is 1.
+    #[default]
+    Writable,
+    /// Never.
+    Const,
+    /// Within the limits, also when `readonly` is 1.
+    ChangeableInReadonly,
 }

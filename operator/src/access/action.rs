@@ -1,5 +1,7 @@
 //! One change of access, as a value: shown in plans and logs, carried out by `apply`.
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::desired::User;
 use super::ledger::Intent;
 use super::right::{Right, rights_sql};
@@ -61,6 +63,8 @@ pub(crate) enum Action {
         /// Role or user that held it.
         from: Entity,
     },
+    /// Makes a user end by itself at a moment.
+    ExpireUser(String, Timestamp),
     /// Drops a user and ends its queries.
     DropUser(String),
     /// Drops a role.
@@ -87,6 +91,7 @@ impl std::fmt::Display for Action {
             Self::CreateDatabase(name) => write!(formatter, "create database {name}"),
             Self::CreateRole(name) => write!(formatter, "create role {name}"),
             Self::CreateUser(user) => write!(formatter, "create user {}", user.name),
+            Self::ExpireUser(name, until) => write!(formatter, "let user {name} end at {until}"),
             Self::AlterUser(user) => write!(formatter, "restore the login of user {}", user.name),
             Self::Grant { to, rights } => write!(formatter, "grant {} to {to}", rights_sql(rights)),
             Self::ReplaceGrants { of, rights } if rights.is_empty() => {

@@ -174,6 +174,7 @@ fn refused(action: &Action, source: clickhouse::Error) -> Error {
         | Action::CloseIntents(_)
         | Action::RetainIntents(_)
         | Action::AlterUser(_)
+        | Action::ExpireUser(..)
         | Action::Grant { .. }
         | Action::ReplaceGrants { .. }
         | Action::GrantRole { .. }

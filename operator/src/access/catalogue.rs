@@ -1,11 +1,14 @@
 //! What ClickHouse holds: databases, roles, users, grants and the ledger, read with a fixed number of queries however
 //! many stacks there are.
 
+mod settings;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
 use super::ledger::{self, Intent, IntentRow};
+use super::profile::Setting;
 use super::right::{GrantRow, Grants, PrivilegeRow, Privileges};
 use super::{Desired, Entity, Kind};
 use crate::clickhouse::{Connection, Error};
@@ -34,14 +37,18 @@ pub(crate) struct Catalogue {
 }
 
 /// What can be seen of a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UserState {
     /// May log in from everywhere.
     pub(crate) any_host: bool,
-    /// May log in from somewhere.
-    pub(crate) some_host: bool,
+    /// May log in from hosts that are named, not numbered.
+    pub(crate) has_names: bool,
+    /// Networks that it may log in from.
+    pub(crate) networks: BTreeSet<String>,
     /// Every granted role is active after login.
     pub(crate) default_roles_all: bool,
+    /// Its settings, sorted, those of profiles that it was given included.
+    pub(crate) settings: Vec<Setting>,
 }
 
 /// Reads the catalogue from every endpoint. The first one decides; the others are there to be compared.
@@ -63,12 +70,13 @@ async fn fetch_endpoint(connection: &Connection) -> Result<Catalogue, Error> {
             .await?,
     );
     let users = connection.rows::<UserRow>("SELECT * FROM system.users").await?;
+    let settings = settings::fetch(connection).await?;
     let grants = connection.rows::<GranteeRow<GrantRow>>("SELECT * FROM system.grants").await?;
     let role_grants = connection.rows::<GranteeRow<RoleGrantRow>>("SELECT * FROM system.role_grants").await?;
     Ok(Catalogue {
         administrator: connection.user().to_owned(),
         roles: names(connection, "SELECT name FROM system.roles").await?,
-        users: users.into_iter().map(UserRow::into_state).collect(),
+        users: users.into_iter().map(|user| user.into_state(&settings)).collect(),
         grants: collect_grants(grants, &privileges),
         role_grants: collect_role_grants(role_grants),
         privileges,
@@ -141,12 +149,19 @@ struct UserRow {
 }
 
 impl UserRow {
-    fn into_state(self) -> (String, UserState) {
+    fn into_state(self, settings: &settings::Elements) -> (String, UserState) {
         let any_host = self.host_ip.iter().any(|host| host == "::/0")
             || self.host_names_like.iter().any(|host| host == "%");
-        let lists = [&self.host_ip, &self.host_names, &self.host_names_regexp, &self.host_names_like];
-        let some_host = lists.iter().any(|list| !list.is_empty());
-        (self.name, UserState { any_host, some_host, default_roles_all: self.default_roles_all != 0 })
+        let names = [&self.host_names, &self.host_names_regexp, &self.host_names_like];
+        let has_names = names.iter().any(|list| !list.is_empty());
+        let state = UserState {
+            any_host,
+            has_names,
+            networks: self.host_ip.into_iter().collect(),
+            default_roles_all: self.default_roles_all != 0,
+            settings: settings.of_user(&self.name),
+        };
+        (self.name, state)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a stack should have in ClickHouse. Pure: no client, no clock, no randomness.
 
+use super::profile::{self, Hosts, Reader, Setting};
 use super::right::{Right, Scope};
 use super::{Class, Entity, Owner};
 use crate::names::ClickhouseNames;
@@ -70,8 +71,8 @@ pub(crate) struct DesiredRequest<'a> {
     pub(crate) owner: &'a Owner,
     /// Its names.
     pub(crate) names: &'a ClickhouseNames,
-    /// Names of the declared readers.
-    pub(crate) readers: &'a [String],
+    /// The declared readers.
+    pub(crate) readers: &'a [Reader],
     /// Every user that should exist now, retiring generations included.
     pub(crate) logins: &'a [Login],
 }
@@ -135,17 +136,10 @@ pub(crate) struct User {
     pub(crate) role: Option<String>,
     /// Rights of its own; only the definer has them.
     pub(crate) rights: Vec<Right>,
+    /// Its settings, exactly.
+    pub(crate) settings: Vec<Setting>,
     /// Hash of its password; `None` at creation means one that nobody knows.
     pub(crate) password: Option<PasswordHash>,
-}
-
-/// Where a user may log in from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hosts {
-    /// From everywhere.
-    Any,
-    /// From nowhere.
-    None,
 }
 
 /// Builds the desired access of a stack.
@@ -154,7 +148,7 @@ pub(crate) fn desired(request: &DesiredRequest<'_>) -> Desired {
     let mut roles = vec![ingest_role(names), migrate_role(names)];
     roles.extend(readers.iter().map(|reader| reader_role(names, reader)));
     let mut users = vec![definer(names)];
-    users.extend(logins.iter().map(|login| login_user(names, login)));
+    users.extend(logins.iter().map(|login| login_user(names, readers, login)));
     Desired { owner: (*owner).clone(), database: names.database.clone(), roles, users }
 }
 
@@ -165,6 +159,14 @@ impl Desired {
         entities.extend(self.roles.iter().map(|role| (Entity::role(&role.name), role.class)));
         entities.extend(self.users.iter().map(|user| (Entity::user(&user.name), user.class)));
         entities
+    }
+
+    /// Digest of everything but passwords.
+    pub(crate) fn digest(&self) -> String {
+        use sha2::Digest as _;
+        let Self { owner: _, database, roles, users } = self;
+        // Debug of a hash shows nothing of it.
+        hex::encode(&sha2::Sha256::digest(format!("{database:?} {roles:?} {users:?}"))[..8])
     }
 
     /// Rights that a user must have before its login is published: its role's and its own.
@@ -196,8 +198,12 @@ fn migrate_role(names: &ClickhouseNames) -> Role {
     Role { name: names.migrate_role(), class: Class::Migrate, rights }
 }
 
-fn reader_role(names: &ClickhouseNames, reader: &str) -> Role {
-    Role { name: names.reader_role(reader), class: Class::Reader, rights: on_database(&["SELECT"], names) }
+fn reader_role(names: &ClickhouseNames, reader: &Reader) -> Role {
+    Role {
+        name: names.reader_role(&reader.name),
+        class: Class::Reader,
+        rights: profile::rights(&reader.reads, &names.database),
+    }
 }
 
 fn definer(names: &ClickhouseNames) -> User {
@@ -207,22 +213,25 @@ fn definer(names: &ClickhouseNames) -> User {
         hosts: Hosts::None,
         role: None,
         rights: on_database(&["SELECT", "INSERT"], names),
+        settings: Vec::new(),
         password: None,
     }
 }
 
-fn login_user(names: &ClickhouseNames, login: &Login) -> User {
+fn login_user(names: &ClickhouseNames, readers: &[Reader], login: &Login) -> User {
     let (class, role) = match &login.purpose {
         Purpose::Ingest => (Class::Ingest, names.ingest_role()),
         Purpose::Migrate => (Class::Migrate, names.migrate_role()),
         Purpose::Reader(reader) => (Class::Reader, names.reader_role(reader)),
     };
+    let reader = readers.iter().find(|reader| login.purpose == Purpose::Reader(reader.name.clone()));
     User {
         name: login.user.clone(),
         class,
-        hosts: Hosts::Any,
+        hosts: reader.map_or(Hosts::Any, |reader| reader.hosts.clone()),
         role: Some(role),
         rights: Vec::new(),
+        settings: reader.map(|reader| reader.settings.clone()).unwrap_or_default(),
         password: login.password.clone(),
     }
 }

@@ -1,9 +1,12 @@
 //! From desired access and catalogue to actions. Pure; `plan` only adds, `surplus` only takes away.
 
+use std::collections::BTreeSet;
+
 use super::action::{Action, Claim};
 use super::catalogue::{Catalogue, UserState};
-use super::desired::{Desired, Hosts, User};
+use super::desired::{Desired, User};
 use super::ledger::{self, Intent, OwnershipConflict};
+use super::profile::{Hosts, Setting};
 use super::right::{Grants, Right};
 use super::{Class, Entity, Kind};
 
@@ -98,6 +101,13 @@ fn stale_migrations(desired: &Desired, catalogue: &Catalogue) -> Vec<Action> {
     drops(catalogue, stale.cloned().collect())
 }
 
+/// Drops users of the stack by name, before anything else is looked at.
+pub(crate) fn revocations(desired: &Desired, catalogue: &Catalogue, users: &BTreeSet<String>) -> Vec<Action> {
+    let is_revoked =
+        |intent: &&Intent| intent.entity.kind == Kind::User && users.contains(&intent.entity.name);
+    drops(catalogue, unwanted(desired, catalogue).filter(is_revoked).cloned().collect())
+}
+
 /// What is missing of databases, roles, users and rights, for the entities that `ours` accepts.
 pub(super) fn entity_actions(
     desired: &Desired,
@@ -132,7 +142,7 @@ fn user_actions(user: &User, catalogue: &Catalogue) -> Vec<Action> {
     let mut actions = Vec::new();
     match catalogue.users.get(&user.name) {
         None => actions.push(Action::CreateUser(user.clone())),
-        Some(state) if !is_as_desired(user, *state) => {
+        Some(state) if !is_as_desired(user, state) => {
             actions.push(Action::AlterUser(User { password: None, ..user.clone() }));
         }
         Some(_) => {}
@@ -147,12 +157,15 @@ fn user_actions(user: &User, catalogue: &Catalogue) -> Vec<Action> {
     actions
 }
 
-fn is_as_desired(user: &User, state: UserState) -> bool {
-    let hosts = match user.hosts {
+fn is_as_desired(user: &User, state: &UserState) -> bool {
+    let hosts = match &user.hosts {
         Hosts::Any => state.any_host,
-        Hosts::None => !state.some_host,
+        Hosts::None => !state.has_names && state.networks.is_empty(),
+        Hosts::Networks(networks) => !state.has_names && state.networks == *networks,
     };
-    hosts && state.default_roles_all
+    let mut settings: Vec<_> = user.settings.iter().cloned().map(Setting::canonical).collect();
+    settings.sort();
+    hosts && state.default_roles_all && state.settings == settings
 }
 
 fn grant(to: Entity, rights: &[Right], catalogue: &Catalogue) -> Option<Action> {

@@ -13,7 +13,7 @@ pub(crate) async fn prove(
     password: &SecretString,
     required: &[Right],
 ) -> Result<(), Error> {
-    for endpoint in connection.with_login(user, password.clone()).each_endpoint() {
+    for endpoint in connection.because("prove").with_login(user, password.clone()).plain().each_endpoint() {
         prove_endpoint(&endpoint, required).await?;
     }
     Ok(())

@@ -1,8 +1,9 @@
 //! Actions as SQL. Pure; every name and value goes through `quote`.
 
 use super::action::Action;
-use super::desired::{Hosts, PasswordHash, User};
+use super::desired::{PasswordHash, User};
 use super::ledger::{State, create_statements, insert_statement};
+use super::profile::{hosts_sql, settings_sql};
 use super::right::rights_sql;
 use super::{Entity, Kind};
 use crate::quote::{identifier, literal};
@@ -32,6 +33,11 @@ pub(super) fn statements(action: &Action, unknown: &PasswordHash) -> Vec<String>
         Action::RevokeRole { role, from } => {
             vec![format!("REVOKE {} FROM {}", identifier(role), grantee(from))]
         }
+        Action::ExpireUser(name, until) => {
+            // ClickHouse reads the moment in the server's time zone unless it carries one.
+            let until = until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+            vec![format!("ALTER USER {} VALID UNTIL {}", identifier(name), literal(&until))]
+        }
         Action::DropUser(name) => {
             vec![format!("DROP USER IF EXISTS {}", identifier(name)), kill_queries(name)]
         }
@@ -47,25 +53,21 @@ fn grantee(entity: &Entity) -> String {
 // Default roles stay at ClickHouse's default, ALL: a role granted later is then active without another statement.
 fn create_user(user: &User, unknown: &PasswordHash) -> String {
     let password = user.password.as_ref().unwrap_or(unknown);
-    format!("CREATE USER {} {} {}", identifier(&user.name), identified(password), hosts(user.hosts))
+    let (name, hosts) = (identifier(&user.name), hosts_sql(&user.hosts));
+    format!("CREATE USER {name} {} {hosts} {}", identified(password), settings_sql(&user.settings))
 }
 
+// The whole list of hosts and settings in one statement, so that what stays is never absent.
 fn alter_user(user: &User) -> String {
     let password =
         user.password.as_ref().map(|password| format!("{} ", identified(password))).unwrap_or_default();
-    format!("ALTER USER {} {password}{} DEFAULT ROLE ALL", identifier(&user.name), hosts(user.hosts))
+    let (name, hosts) = (identifier(&user.name), hosts_sql(&user.hosts));
+    format!("ALTER USER {name} {password}{hosts} DEFAULT ROLE ALL {}", settings_sql(&user.settings))
 }
 
 // Without a salt: the password is 32 random bytes, which no table of hashes can hold.
 fn identified(password: &PasswordHash) -> String {
     format!("IDENTIFIED WITH sha256_hash BY {}", literal(&password.hex()))
-}
-
-const fn hosts(hosts: Hosts) -> &'static str {
-    match hosts {
-        Hosts::Any => "HOST ANY",
-        Hosts::None => "HOST NONE",
-    }
 }
 
 // A dropped user's running queries go on until they are killed.
@@ -95,6 +97,20 @@ mod tests {
         assert_eq!(sql(&grant), [expected]);
         let replace = Action::ReplaceGrants { of: Entity::role("r"), rights };
         assert_eq!(sql(&replace), [format!("{expected} WITH REPLACE OPTION")]);
+    }
+
+    #[test]
+    fn a_reader_of_hyperdx_is_read_only_but_for_four_settings() {
+        let sql = settings_sql(&super::super::profile::hyperdx_settings());
+        let changeable = [
+            "max_rows_to_read",
+            "read_overflow_mode",
+            "cancel_http_readonly_queries_on_client_close",
+            "http_wait_end_of_query",
+        ];
+        let expected = changeable.map(|name| format!("`{name}` CHANGEABLE_IN_READONLY")).join(", ");
+        assert_eq!(sql, format!("SETTINGS `readonly` = '1', {expected}"));
+        assert_eq!(settings_sql(&[]), "SETTINGS NONE");
     }
 
     #[test]

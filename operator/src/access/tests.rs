@@ -1,11 +1,11 @@
 //! Access as a whole: plans against a model of ClickHouse, and the same actions against a real one.
 
-mod model;
+pub(crate) mod model;
 mod planning;
 mod real;
 
 use super::action::Claim;
-use super::desired::{Hosts, User};
+use super::desired::User;
 use super::ledger::{Intent, OwnershipConflict};
 use super::plan::Plan;
 use super::right::Scope;
@@ -31,8 +31,11 @@ impl Stack {
 
     /// The access of a stack with one reader, `bi`, and the given logins.
     fn desired(&self, logins: &[Login]) -> Desired {
-        let readers = ["bi".to_owned()];
-        desired(&DesiredRequest { owner: &self.owner, names: &self.names, readers: &readers, logins })
+        self.desired_with(&[reader("bi")], logins)
+    }
+
+    fn desired_with(&self, readers: &[Reader], logins: &[Login]) -> Desired {
+        desired(&DesiredRequest { owner: &self.owner, names: &self.names, readers, logins })
     }
 
     fn logins(&self) -> Vec<Login> {
@@ -55,4 +58,9 @@ impl Stack {
 
 fn password_of(user: &str) -> String {
     format!("password of {user}")
+}
+
+/// A reader of everything.
+fn reader(name: &str) -> Reader {
+    Reader { name: name.into(), reads: Reads::Everything, hosts: Hosts::Any, settings: Vec::new() }
 }

@@ -5,13 +5,16 @@ mod secret;
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 use weir_crds::{AnalyticsStack, ConditionType, FINALIZER, Reason, SchemaStatus};
 
 use super::Context;
 use super::child::Child;
+use super::consumers::TOLD;
+use super::desired::metadata::{EXPIRES_AT, PUBLISHED_AT};
 use super::memory::Memory;
-use super::observe::fault;
+use super::observe::{fault, now};
 use super::plan::{Action, Hold, Plan, Proof, Step};
 use crate::access::{self, Owner};
 use crate::clickhouse::Connection;
@@ -112,15 +115,18 @@ async fn act(
             Ok(())
         }
         Action::Access(action) => {
-            memory.catalogue = None;
-            access::apply(connection(tools)?, tools.owner, action)
-                .await
-                .map_err(|error| Failure::Access(Box::new(error)))
+            // Before, since the pass may be given up, and after, since others may read meanwhile.
+            memory.distrust_catalogue();
+            let applied = access::apply(connection(tools)?, tools.owner, action).await;
+            memory.distrust_catalogue();
+            applied.map_err(|error| Failure::Access(Box::new(error)))
         }
         Action::Generate(generate) => secret::generate(tools, generate).await,
         Action::Create(child) => secret::create(tools, child).await,
         Action::Prove(proof) => prove(tools, proof, memory).await,
-        Action::MarkPublished(secret) => secret::mark_published(tools, secret).await,
+        Action::Tell(pods, what) => tell(tools, pods, what).await,
+        Action::MarkPublished(secret) => secret::mark(tools, secret, PUBLISHED_AT, now()).await,
+        Action::MarkExpiry(secret, until) => secret::mark(tools, secret, EXPIRES_AT, *until).await,
         Action::RecordMigration(proof) => {
             applied.schema = Some(record_migration(tools, proof.as_ref()).await?);
             Ok(())
@@ -168,6 +174,19 @@ async fn finalizer(tools: &Tools<'_>, wanted: bool) -> Result<(), Failure> {
         Err(error) if !wanted && error.code() == Some(404) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Changes an annotation of pods. One that is gone meanwhile needs to be told nothing.
+async fn tell(tools: &Tools<'_>, pods: &[String], what: &str) -> Result<(), Failure> {
+    let patch = json!({ "metadata": { "annotations": { TOLD: what } } });
+    for pod in pods {
+        match kubernetes::merge::<Pod>(&tools.ctx.client, tools.namespace, pod, &patch).await {
+            Ok(_) => {}
+            Err(error) if error.code() == Some(404) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 async fn prove(tools: &Tools<'_>, proof: &Proof, memory: &mut Memory) -> Result<(), Failure> {
@@ -274,7 +293,8 @@ fn object(action: &Action) -> String {
         Action::Access(action) => format!("ClickHouse/{}", changed(action)),
         Action::Generate(generate) => format!("Secret/{}", generate.secret),
         Action::Prove(proof) => format!("ClickHouse/user {}", proof.user),
-        Action::MarkPublished(secret) => format!("Secret/{secret}"),
+        Action::Tell(pods, _) => format!("Pod/{}", pods.first().map_or("", String::as_str)),
+        Action::MarkPublished(secret) | Action::MarkExpiry(secret, _) => format!("Secret/{secret}"),
         Action::Create(child) | Action::Apply(child) => child.key().to_string(),
         Action::Delete(key, _) | Action::DeletePods(key, _) => key.to_string(),
     }
@@ -289,7 +309,9 @@ fn changed(action: &access::Action) -> String {
         access::Action::CreateDatabase(name) => format!("database {name}"),
         access::Action::CreateRole(name) | access::Action::DropRole(name) => format!("role {name}"),
         access::Action::CreateUser(user) | access::Action::AlterUser(user) => format!("user {}", user.name),
-        access::Action::DropUser(name) | access::Action::GrantRole { user: name, .. } => {
+        access::Action::DropUser(name)
+        | access::Action::ExpireUser(name, _)
+        | access::Action::GrantRole { user: name, .. } => {
             format!("user {name}")
         }
         access::Action::Grant { to: entity, .. }

@@ -14,6 +14,7 @@ use super::observe::Images;
 use super::observed::Fault;
 use super::validate::Rules;
 use super::watch::Stores;
+use crate::access::Catalogues;
 use crate::kubernetes;
 use crate::metrics::Metrics;
 
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) recorder: Recorder,
     /// Counts.
     pub(crate) metrics: Arc<Metrics>,
+    /// What each ClickHouse holds.
+    pub(crate) catalogues: Arc<Catalogues>,
 }
 
 /// What the passes of one scope share.
@@ -68,6 +71,8 @@ pub(crate) struct Context {
     pub(crate) stores: Stores,
     /// What is remembered between passes.
     pub(crate) memories: Memories,
+    /// What each ClickHouse holds.
+    pub(crate) catalogues: Arc<Catalogues>,
     /// Answers of registries.
     pub(crate) images: Images,
     contents: Contents,
@@ -86,12 +91,13 @@ impl std::fmt::Debug for Context {
 impl Context {
     /// The context of one scope.
     pub(crate) fn new(shared: Shared, stores: Stores) -> Self {
-        let Shared { client, settings, recorder, metrics } = shared;
+        let Shared { client, settings, recorder, metrics, catalogues } = shared;
         Self {
             client,
             settings,
             recorder,
             metrics,
+            catalogues,
             stores,
             memories: Memories::default(),
             images: Images::default(),

@@ -1,10 +1,6 @@
-//! The credentials of a stack and the step that each is at. Pure.
+//! The credentials of a stack, their generations, and the step that each is at. Pure.
 //!
-//! ```text
-//! Missing ─generate─► Pending (written ahead, nobody mounts it) ─create user, prove─► published
-//!                        ▲                                                             │
-//!                        └───────────── restored, when the pending Secret was lost ────┘
-//! ```
+//! Each generation is written ahead into a Secret of its own that nobody mounts; `rotation` says what becomes of it.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +9,9 @@ use k8s_openapi::jiff::Timestamp;
 use secrecy::SecretString;
 use weir_crds::KeyType;
 
-use super::desired::metadata::{GENERATION, PUBLISHED_AT};
+use super::desired::metadata::{CAUSE, EXPIRES_AT, GENERATION, PUBLISHED_AT};
+use super::desired::secret::GENERATION_TYPE;
+use super::rotation::Cause;
 use super::stack::Stack;
 
 /// What a credential is for.
@@ -34,12 +32,20 @@ pub(crate) enum Use {
 pub(crate) struct Credential {
     /// What it is for.
     pub(crate) purpose: Use,
-    /// Secret that it is written ahead into.
+    /// Its name among the stack's credentials, such as `key-web`.
+    pub(crate) name: String,
+    /// Secret that its newest generation is written ahead into.
     pub(crate) pending: String,
     /// Secret that consumers use.
     pub(crate) published: String,
-    /// The step that it is at.
+    /// Generation that the published Secret holds now.
+    pub(crate) live: Option<i64>,
+    /// The newest generation and its step.
     pub(crate) state: State,
+    /// Generations before the newest that are still kept, oldest first.
+    pub(crate) older: Vec<Value>,
+    /// The generation after every one that was ever seen.
+    pub(crate) next: i64,
 }
 
 /// The step that a credential is at.
@@ -65,6 +71,17 @@ pub(crate) struct Value {
     pub(crate) secret: SecretString,
     /// When it was published, once it was.
     pub(crate) published_at: Option<Timestamp>,
+    /// Why it was made.
+    pub(crate) cause: Cause,
+    /// When ClickHouse refuses it, once it was told so.
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+impl Value {
+    /// A generation that was made because there was none.
+    pub(crate) fn first(generation: i64, secret: SecretString) -> Self {
+        Self { generation, secret, published_at: None, cause: Cause::First, expires_at: None }
+    }
 }
 
 /// What is known about generations that were used before.
@@ -82,6 +99,17 @@ impl Credential {
         }
     }
 
+    /// Every generation that is kept, oldest first.
+    pub(crate) fn generations(&self) -> impl Iterator<Item = &Value> {
+        self.older.iter().chain(self.value())
+    }
+
+    /// Name of the Secret that a generation is written ahead into.
+    pub(crate) fn secret_of(&self, generation: i64) -> String {
+        let stem = self.pending.rsplit_once("-g").map_or(self.pending.as_str(), |(stem, _)| stem);
+        format!("{stem}-g{generation}")
+    }
+
     /// Whether it is a login to ClickHouse.
     pub(crate) const fn is_login(&self) -> bool {
         !matches!(self.purpose, Use::Key(..))
@@ -89,8 +117,12 @@ impl Credential {
 
     /// Name of the user in ClickHouse; none for keys and before a generation is known.
     pub(crate) fn user(&self, stack: &Stack) -> Option<String> {
+        self.user_of(stack, self.value()?.generation)
+    }
+
+    /// Name of the user of a generation in ClickHouse; none for keys.
+    pub(crate) fn user_of(&self, stack: &Stack, generation: i64) -> Option<String> {
         let names = &stack.clickhouse.names;
-        let generation = self.value()?.generation;
         match &self.purpose {
             Use::Ingest => Some(names.ingest_user(generation)),
             Use::Migrate(run) => Some(names.migrate_user(run)),
@@ -121,50 +153,102 @@ pub(crate) fn credentials(
     wanted
         .into_iter()
         .map(|(purpose, name, published)| {
-            let pending = stack.child_name(&format!("{name}-pending"));
-            let kept = Kept { pending: secrets.get(&pending), published: secrets.get(&published) };
-            let state = state(&purpose, &kept, || highest.highest(&purpose) + 1);
-            Credential { purpose, pending, published, state }
+            let highest = highest.highest(&purpose);
+            build(stack, purpose, name, published, secrets, highest)
         })
         .collect()
+}
+
+/// Name of the Secret that a generation is written ahead into.
+pub(crate) fn generation_secret(stack: &Stack, name: &str, generation: i64) -> String {
+    stack.child_name(&format!("{name}-g{generation}"))
+}
+
+fn build(
+    stack: &Stack,
+    purpose: Use,
+    name: String,
+    published: String,
+    secrets: &BTreeMap<String, Secret>,
+    highest: i64,
+) -> Credential {
+    let mut older = kept(secrets, &name);
+    let shown = secrets.get(&published).and_then(|secret| shown(&purpose, secret));
+    let live = shown.as_ref().map(|value| value.generation);
+    let newest = older.pop();
+    let state = match (newest, shown) {
+        (None, None) => State::Missing { generation: highest + 1 },
+        (None, Some(shown)) => State::Unbacked(shown),
+        (Some(newest), Some(shown)) if shown.generation > newest.generation => {
+            older.push(newest);
+            State::Unbacked(shown)
+        }
+        (Some(newest), shown) => {
+            // Consumers have a generation that was lost; it counts as published at any time.
+            let is_lost = |value: &Value| {
+                value.generation != newest.generation
+                    && older.iter().all(|known| known.generation != value.generation)
+            };
+            let lost = shown.filter(is_lost);
+            older.extend(lost.map(|value| Value { published_at: Some(Timestamp::UNIX_EPOCH), ..value }));
+            older.sort_by_key(|value| value.generation);
+            State::Pending(newest)
+        }
+    };
+    let generation = match &state {
+        State::Missing { generation } => *generation,
+        State::Unbacked(value) | State::Pending(value) => value.generation,
+    };
+    let pending = generation_secret(stack, &name, generation);
+    let next = highest.max(generation) + 1;
+    Credential { purpose, name, pending, published, live, state, older, next }
 }
 
 /// The credential of one migration run. Its Secret is mounted by the Job and is its own backing.
 pub(crate) fn migration(stack: &Stack, run: &str, secrets: &BTreeMap<String, Secret>) -> Credential {
     let name = super::desired::migration::name(stack, run);
-    let value = secrets.get(&name).and_then(|secret| {
-        Some(Value { generation: 1, secret: text(secret, "password")?.into(), published_at: None })
+    let password = secrets.get(&name).and_then(|secret| text(secret, "password"));
+    let state = password.map_or(State::Missing { generation: 1 }, |password| {
+        State::Pending(Value::first(1, password.into()))
     });
-    let state = value.map_or(State::Missing { generation: 1 }, State::Pending);
-    Credential { purpose: Use::Migrate(run.to_owned()), pending: name.clone(), published: name, state }
+    Credential {
+        purpose: Use::Migrate(run.to_owned()),
+        name: name.clone(),
+        pending: name.clone(),
+        published: name,
+        live: None,
+        state,
+        older: Vec::new(),
+        next: 2,
+    }
 }
 
-/// The two Secrets that may hold a value.
-struct Kept<'a> {
-    pending: Option<&'a Secret>,
-    published: Option<&'a Secret>,
-}
-
-fn state(purpose: &Use, kept: &Kept<'_>, next: impl FnOnce() -> i64) -> State {
-    if let Some(value) = kept.pending.and_then(|secret| {
+/// Generations that were written ahead, oldest first.
+fn kept(secrets: &BTreeMap<String, Secret>, name: &str) -> Vec<Value> {
+    let is_own = |secret: &&Secret| {
+        secret.type_.as_deref() == Some(GENERATION_TYPE)
+            && text(secret, "credential").as_deref() == Some(name)
+    };
+    let moment = |secret: &Secret, key: &str| annotation(secret, key).and_then(|at| at.parse().ok());
+    let value = |secret: &Secret| {
         Some(Value {
             generation: text(secret, "generation")?.parse().ok()?,
             secret: text(secret, "value")?.into(),
-            published_at: annotation(secret, PUBLISHED_AT).and_then(|at| at.parse().ok()),
+            published_at: moment(secret, PUBLISHED_AT),
+            cause: Cause::parse(annotation(secret, CAUSE)),
+            expires_at: moment(secret, EXPIRES_AT),
         })
-    }) {
-        return State::Pending(value);
-    }
-    // Only the field that Weir publishes: somebody may have added others to the Secret.
+    };
+    let mut kept: Vec<_> = secrets.values().filter(is_own).filter_map(value).collect();
+    kept.sort_by_key(|value| value.generation);
+    kept
+}
+
+/// What a published Secret holds. Only the field that Weir publishes: somebody may have added others to the Secret.
+fn shown(purpose: &Use, published: &Secret) -> Option<Value> {
     let field = if matches!(purpose, Use::Key(..)) { "key" } else { "password" };
-    let unbacked = kept.published.and_then(|secret| {
-        Some(Value {
-            generation: annotation(secret, GENERATION)?.parse().ok()?,
-            secret: text(secret, field)?.into(),
-            published_at: None,
-        })
-    });
-    unbacked.map_or_else(|| State::Missing { generation: next() }, State::Unbacked)
+    let generation = annotation(published, GENERATION)?.parse().ok()?;
+    Some(Value::first(generation, text(published, field)?.into()))
 }
 
 /// A field of a Secret as text.
@@ -193,9 +277,7 @@ mod tests {
             ..Secret::default()
         };
         published.annotations_mut().insert(GENERATION.into(), "1".into());
-        let kept = Kept { pending: None, published: Some(&published) };
-        let restored = state(&Use::Key("web".into(), KeyType::Public), &kept, || 2);
-        let State::Unbacked(value) = restored else { panic!("the key was not restored") };
+        let value = shown(&Use::Key("web".into(), KeyType::Public), &published).unwrap();
         assert_eq!(value.secret.expose_secret(), "own");
     }
 }

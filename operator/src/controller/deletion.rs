@@ -61,7 +61,7 @@ pub(super) async fn pass(
     let generation = stack.metadata.generation.unwrap_or(0);
     let status = status::derive(previous, generation, &outcome, observe::now());
     report::patch_status(ctx, stack, previous, &status, memory).await?;
-    memory.catalogue = None;
+    memory.distrust_catalogue();
     Ok(requeue::after(ctx, stack, &outcome, applied.done, memory))
 }
 
@@ -121,6 +121,8 @@ mod tests {
             secret_name: "store-user-grafana".into(),
             user: Some("weir_retail__store_reader_grafana_g3".into()),
             proven_at: None,
+            step: None,
+            next_rotation_at: None,
         };
         let status = AnalyticsStackStatus { users: vec![credential], ..AnalyticsStackStatus::default() };
         let jobs = ["store-migrate-0a1b2c3d".to_owned()];

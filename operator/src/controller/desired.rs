@@ -18,9 +18,11 @@ use k8s_openapi::api::core::v1::Secret;
 use secrecy::ExposeSecret as _;
 
 use super::child::Child;
-use super::credential::{self, Credential, Highest, Use};
+use super::credential::{self, Credential, Use, Value};
+use super::rotation::{self, Retirement, Retirements};
 use super::stack::{Image, Stack};
 use crate::access;
+use secret::HashedKeys;
 
 /// Everything that should exist for a stack.
 #[derive(Debug)]
@@ -29,6 +31,10 @@ pub(crate) struct Desired {
     pub(crate) access: access::Desired,
     /// Credentials, each at its step.
     pub(crate) credentials: Vec<Credential>,
+    /// What becomes of old generations.
+    pub(crate) retirements: Retirements,
+    /// Keys that the pods should accept.
+    pub(crate) keys: HashedKeys,
     /// Secrets that the pods mount, besides logins.
     pub(crate) config: Vec<Child>,
     /// Migration of the image, unless it is done or the image is unknown.
@@ -50,30 +56,30 @@ pub(crate) struct Migration {
 
 /// What the desired state is made from.
 #[derive(Debug)]
-pub(crate) struct Inputs<'a, H> {
+pub(crate) struct Inputs<'a> {
     /// The stack.
     pub(crate) stack: &'a Stack,
     /// Whose access it is.
     pub(crate) owner: &'a access::Owner,
     /// Secrets that the stack owns.
     pub(crate) secrets: &'a BTreeMap<String, Secret>,
-    /// Generations seen before.
-    pub(crate) highest: &'a H,
+    /// Credentials, each at its step.
+    pub(crate) credentials: Vec<Credential>,
     /// Whether the database is migrated for the image.
     pub(crate) migrated: bool,
-    /// Users of older generations that something may still log in with.
-    pub(crate) retiring: &'a [access::Login],
+    /// What becomes of old generations.
+    pub(crate) retirements: Retirements,
 }
 
 /// Builds everything that should exist.
-pub(crate) fn desired<H: Highest>(inputs: &Inputs<'_, H>) -> Desired {
-    let stack = inputs.stack;
-    let credentials = credential::credentials(stack, inputs.secrets, inputs.highest);
+pub(crate) fn desired(inputs: Inputs<'_>) -> Desired {
+    let Inputs { stack, owner, secrets, credentials, migrated, retirements } = inputs;
     let migration = match &stack.image {
-        Some(image) if !inputs.migrated => Some(migration_run(stack, image, inputs.secrets)),
+        Some(image) if !migrated => Some(migration_run(stack, image, secrets)),
         Some(_) | None => None,
     };
-    let keys = Child::Secret(Box::new(secret::hashed_keys(stack, &credentials)));
+    let keys = secret::hashed_keys(stack, &credentials, &retirements);
+    let keys_file = Child::Secret(Box::new(secret::keys_file(stack, &keys)));
     let ca = secret::ca_bundle(stack).map(|secret| Child::Secret(Box::new(secret)));
     let mut surroundings = vec![
         Child::ServiceAccount(Box::new(ingest::service_account(stack))),
@@ -83,8 +89,10 @@ pub(crate) fn desired<H: Highest>(inputs: &Inputs<'_, H>) -> Desired {
     surroundings
         .extend(ingest::disruption_budget(stack).map(|budget| Child::PodDisruptionBudget(Box::new(budget))));
     Desired {
-        access: access(inputs, &credentials, migration.as_ref()),
-        config: ca.into_iter().chain([keys]).collect(),
+        access: access(stack, owner, (&credentials, &retirements), migration.as_ref()),
+        retirements,
+        keys,
+        config: ca.into_iter().chain([keys_file]).collect(),
         workload: stack.image.as_ref().map(|image| workload::workload(stack, image)),
         credentials,
         migration,
@@ -97,32 +105,54 @@ fn migration_run(stack: &Stack, image: &Image, secrets: &BTreeMap<String, Secret
     Migration { credential, job: Child::Job(Box::new(migration::job(stack, image))) }
 }
 
-fn access<H>(
-    inputs: &Inputs<'_, H>,
-    credentials: &[Credential],
+fn access(
+    stack: &Stack,
+    owner: &access::Owner,
+    (credentials, retirements): (&[Credential], &Retirements),
     migration: Option<&Migration>,
 ) -> access::Desired {
-    let stack = inputs.stack;
-    let readers: Vec<_> = stack.readers.iter().map(|reader| reader.name.clone()).collect();
+    let readers: Vec<_> = stack.readers.iter().map(|reader| reader.access.clone()).collect();
     let run = migration.map(|migration| &migration.credential);
-    let mut logins: Vec<_> =
-        credentials.iter().chain(run).filter_map(|credential| login(stack, credential)).collect();
-    logins.extend(inputs.retiring.iter().cloned());
+    let mut logins = Vec::new();
+    for credential in credentials.iter().chain(run) {
+        logins.extend(credential_logins(stack, credential, retirements));
+    }
     access::desired(&access::DesiredRequest {
-        owner: inputs.owner,
+        owner,
         names: &stack.clickhouse.names,
         readers: &readers,
         logins: &logins,
     })
 }
 
-fn login(stack: &Stack, credential: &Credential) -> Option<access::Login> {
+/// A user for each generation that still counts. The password of an old one is not set again: whoever has it keeps it.
+fn credential_logins(
+    stack: &Stack,
+    credential: &Credential,
+    retirements: &Retirements,
+) -> Vec<access::Login> {
     let purpose = match &credential.purpose {
         Use::Ingest => access::Purpose::Ingest,
         Use::Migrate(_) => access::Purpose::Migrate,
         Use::Reader(reader) => access::Purpose::Reader(reader.clone()),
-        Use::Key(..) => return None,
+        Use::Key(..) => return Vec::new(),
     };
-    let password = access::PasswordHash::of(credential.value()?.secret.expose_secret());
-    Some(access::Login { user: credential.user(stack)?, purpose, password: Some(password) })
+    let login = |generation: i64, password: Option<access::PasswordHash>| {
+        let user = credential.user_of(stack, generation)?;
+        Some(access::Login { user, purpose: purpose.clone(), password })
+    };
+    let hash = |value: &Value| access::PasswordHash::of(value.secret.expose_secret());
+    let current = rotation::current(credential).map(|value| value.generation);
+    let serves = |value: &&Value| Some(value.generation) == current;
+    let newest = credential.value();
+    let mut logins: Vec<_> = credential
+        .older
+        .iter()
+        .filter(serves)
+        .chain(newest)
+        .filter_map(|value| login(value.generation, Some(hash(value))))
+        .collect();
+    let old = retirements.of(credential).iter().filter(|(_, retirement)| **retirement != Retirement::Gone);
+    logins.extend(old.filter_map(|(generation, _)| login(*generation, None)));
+    logins
 }

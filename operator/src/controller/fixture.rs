@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 use weir_crds::{AnalyticsStack, AnalyticsStackStatus, Reason};
 
+use super::consumers::Consumers;
 use super::observed::{Fault, Observed};
 use super::pod_report::PodReport;
 use super::stack::{Image, Stack};
@@ -68,6 +69,8 @@ pub(crate) fn observed() -> Observed {
         jobs: BTreeMap::new(),
         job_reports: BTreeMap::new(),
         lost_claims: BTreeSet::new(),
+        consumers: Consumers::Known(Vec::new()),
+        evidence: BTreeMap::new(),
         proven: BTreeSet::new(),
         refused: BTreeSet::new(),
         status: AnalyticsStackStatus::default(),

@@ -1,16 +1,15 @@
 //! What the process remembers about each stack between passes. Losing it costs one idempotent apply a child.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use weir_crds::AnalyticsStackStatus;
 
 use super::child::{AppliedChild, ChildKey};
-use super::observed::Fault;
 use super::pod_report::PodReport;
-use crate::access::Catalogue;
 use crate::clickhouse::Connection;
 
 /// Time for which a proven login is believed.
@@ -23,12 +22,16 @@ pub(crate) struct Memory {
     pub(crate) applied: BTreeMap<ChildKey, AppliedChild>,
     /// Connection to ClickHouse, with what it was made from.
     pub(crate) connection: Option<(String, Connection)>,
-    /// What ClickHouse held when it was last asked.
-    pub(crate) catalogue: Option<Checked>,
+    /// What the last read of the catalogue was asked for, and when it is read again.
+    pub(crate) catalogue: Option<(String, Instant)>,
+    /// Moment of the last change in ClickHouse; what was read before says nothing.
+    pub(crate) changed: Option<Instant>,
     /// Users whose login was proven, with the Secret that held the password.
     pub(crate) proven: BTreeMap<String, Instant>,
     /// Users whose login was refused when it was last tried.
-    pub(crate) refused: std::collections::BTreeSet<String>,
+    pub(crate) refused: BTreeSet<String>,
+    /// When this process first saw the stack.
+    pub(crate) since: Option<Instant>,
     /// What the pods of failed Jobs said, by UID of the Job.
     pub(crate) job_reports: BTreeMap<String, PodReport>,
     /// Status that was last written, with the resourceVersion that came back.
@@ -37,22 +40,27 @@ pub(crate) struct Memory {
     pub(crate) failures: Option<(String, u32)>,
 }
 
-/// An answer of ClickHouse and when it has to be asked again.
-#[derive(Debug, Clone)]
-pub(crate) struct Checked {
-    /// What the answer was asked for.
-    pub(crate) key: String,
-    /// When it is asked again.
-    pub(crate) expires: Instant,
-    /// The answer.
-    pub(crate) answer: Result<Arc<Catalogue>, Fault>,
-}
-
 impl Memory {
-    /// Users whose proof is still believed.
-    pub(crate) fn proven_users(&self) -> std::collections::BTreeSet<String> {
-        let is_fresh = |at: &&Instant| at.elapsed() < PROOF_LIFETIME;
-        self.proven.iter().filter(|(_, at)| is_fresh(at)).map(|(user, _)| user.clone()).collect()
+    /// Users whose proof is still believed. Those that are published were proven before; after a start each waits for a
+    /// moment of its own, so that a thousand stacks do not all log in at once.
+    pub(crate) fn proven_users(
+        &self,
+        published: impl Iterator<Item = String>,
+        now: Instant,
+    ) -> BTreeSet<String> {
+        let lifetime = |user: &str| PROOF_LIFETIME.mul_f64(0.1_f64.mul_add(-fraction(user), 1.0));
+        let fresh = self.proven.iter().filter(|(user, at)| now.duration_since(**at) < lifetime(user));
+        let since_start = self.since.map_or(PROOF_LIFETIME, |since| now.duration_since(since));
+        let is_waiting = |user: &String| {
+            let is_known = self.proven.contains_key(user) || self.refused.contains(user);
+            !is_known && since_start < PROOF_LIFETIME.mul_f64(fraction(user))
+        };
+        fresh.map(|(user, _)| user.clone()).chain(published.filter(is_waiting)).collect()
+    }
+
+    /// Demands that the catalogue be read again before the next plan.
+    pub(crate) fn distrust_catalogue(&mut self) {
+        self.changed = Some(Instant::now());
     }
 
     /// Counts a failure of a class; the count starts again with another class.
@@ -66,6 +74,12 @@ impl Memory {
     }
 }
 
+/// A part of one, always the same for the same user.
+fn fraction(user: &str) -> f64 {
+    let hash = Sha256::digest(user);
+    f64::from(u16::from_le_bytes([hash[0], hash[1]])) / f64::from(u16::MAX)
+}
+
 /// The memories of all stacks, by UID.
 #[derive(Debug, Default)]
 pub(crate) struct Memories(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>);
@@ -74,7 +88,8 @@ impl Memories {
     /// The memory of a stack.
     pub(crate) fn of(&self, uid: &str) -> Arc<tokio::sync::Mutex<Memory>> {
         let mut memories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(memories.entry(uid.to_owned()).or_default())
+        let new = || Memory { since: Some(Instant::now()), ..Memory::default() };
+        Arc::clone(memories.entry(uid.to_owned()).or_insert_with(|| Arc::new(tokio::sync::Mutex::new(new()))))
     }
 
     /// Forgets a stack that is gone.
@@ -85,5 +100,34 @@ impl Memories {
     /// Stacks that are remembered.
     pub(crate) fn count(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proofs_of_published_logins_are_spread_over_the_hour_after_a_start() {
+        let start = Instant::now();
+        let memory = Memory { since: Some(start), ..Memory::default() };
+        let users = || (0..200).map(|number| format!("user_{number}"));
+        let waiting =
+            |quarters: u32| memory.proven_users(users(), start + PROOF_LIFETIME / 4 * quarters).len();
+        for (quarters, expected) in [(1, 150), (2, 100), (3, 50)] {
+            assert!(waiting(quarters).abs_diff(expected) < 25, "{} wait", waiting(quarters));
+        }
+        assert_eq!(waiting(4), 0);
+    }
+
+    #[test]
+    fn a_login_that_was_refused_is_proven_at_once_and_a_proof_ends_within_the_hour() {
+        let start = Instant::now();
+        let mut memory = Memory { since: Some(start), ..Memory::default() };
+        memory.refused.insert("refused".into());
+        memory.proven.insert("proven".into(), start);
+        let believed = |now| memory.proven_users(std::iter::once("refused".to_owned()), now);
+        assert_eq!(believed(start), ["proven".to_owned()].into());
+        assert_eq!(believed(start + PROOF_LIFETIME), BTreeSet::new());
     }
 }

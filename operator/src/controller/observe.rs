@@ -1,18 +1,24 @@
 //! Reads what a pass needs: children from the watches, referenced Secrets, the registry and ClickHouse.
 
 mod clickhouse;
+mod consumers;
 mod dependencies;
+mod evidence;
 mod image;
 mod pods;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::{Timestamp, ToSpan as _};
 use kube::ResourceExt as _;
 use weir_crds::{AnalyticsStack, AnalyticsStackStatus, FINALIZER};
 
 use super::Context;
 use super::child::{ChildKey, Live, Version};
+use super::credential::text;
+use super::desired::metadata::GENERATION;
 use super::memory::Memory;
 use super::observed::Observed;
 use super::pod_report::PodReport;
@@ -49,6 +55,7 @@ pub(crate) async fn observe(
     let now = now();
     let mut observed = children(ctx, stack, status, memory, now);
     pods::read(ctx, stack, &mut observed, memory).await;
+    observed.consumers = consumers::ask(ctx, stack, &observed.secrets, !observed.workloads.is_empty()).await;
     let dependencies = dependencies::fetch(ctx, stack, &observed.secrets).await;
     if stack.metadata.deletion_timestamp.is_none() {
         observed.image = image::resolve(ctx, stack, &observed.status, &dependencies, now).await;
@@ -59,6 +66,11 @@ pub(crate) async fn observe(
         Ok(connection) => clickhouse::catalogue(ctx, stack, connection, &observed, memory).await,
         Err(fault) => Err(fault.clone()),
     };
+    if let Ok(connection) = &connection
+        && observed.catalogue.is_ok()
+    {
+        observed.evidence = evidence::evidence(ctx, stack, connection, &observed).await;
+    }
     observed.dependencies = dependencies.faults;
     let ca_pem = observed.ca_of_pods(dependencies.ca_pem, dependencies.ca_copy);
     Observation { observed, ca_pem, image, connection: connection.ok() }
@@ -104,12 +116,20 @@ fn children(
         jobs: owned.jobs.iter().map(|job| (job.name_any(), (**job).clone())).collect(),
         job_reports: BTreeMap::new(),
         lost_claims: BTreeSet::new(),
+        consumers: super::consumers::Consumers::Unasked,
+        evidence: BTreeMap::new(),
         live,
         applied: memory.applied.clone(),
-        proven: memory.proven_users(),
+        proven: memory.proven_users(published_users(&owned.secrets), tokio::time::Instant::now()),
         refused: memory.refused.clone(),
         status: status.clone(),
     }
+}
+
+/// Users of the logins that are published.
+fn published_users(secrets: &[Arc<Secret>]) -> impl Iterator<Item = String> {
+    let is_published = |secret: &&Arc<Secret>| secret.annotations().contains_key(GENERATION);
+    secrets.iter().filter(is_published).filter_map(|secret| text(secret, "username"))
 }
 
 /// Whether a moment lies less than a while back.

@@ -9,10 +9,12 @@ use k8s_openapi::jiff::Timestamp;
 use weir_crds::{AnalyticsStackStatus, ConditionType, Reason};
 
 use super::child::{AppliedChild, ChildKey, ChildKind, Live};
+use super::consumers::Consumers;
 use super::credential::{Highest, Use};
 use super::desired::metadata::ca_hash;
 use super::desired::spool;
 use super::pod_report::PodReport;
+use super::rotation::Evidence;
 use super::stack::{Image, Stack};
 use super::workload::Workload;
 use crate::access::Catalogue;
@@ -66,6 +68,10 @@ pub(crate) struct Observed {
     pub(crate) job_reports: BTreeMap<String, PodReport>,
     /// Ordinals of spools whose claim is not there.
     pub(crate) lost_claims: BTreeSet<i32>,
+    /// What the ingest pods say that they read.
+    pub(crate) consumers: Consumers,
+    /// Use of the old users that are about to go, by name.
+    pub(crate) evidence: BTreeMap<String, Evidence>,
     /// Users whose login was proven lately.
     pub(crate) proven: BTreeSet<String>,
     /// Users whose login was refused when it was last tried.

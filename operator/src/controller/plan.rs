@@ -6,6 +6,7 @@
 
 mod access;
 pub(crate) mod deletion;
+mod drift;
 mod migration;
 mod orphans;
 mod rollout;
@@ -13,16 +14,19 @@ mod spool;
 mod step;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod workload;
 
-pub(crate) use access::retiring;
+pub(crate) use drift::{cause, digest_in_order, drift};
 pub(crate) use rollout::waits as rollout_waits;
 pub(crate) use step::{Action, Generate, Hold, Proof, Step};
+pub(crate) use turn::{handled_revoke, handled_rotate};
 use weir_crds::{ConditionType, Reason};
 
 use super::child::{Child, is_settled};
 use super::desired::Desired;
 use super::observed::{Fault, Observed};
+use super::rotation;
 use super::stack::Stack;
 
 /// What a pass will do, in order.
@@ -87,8 +91,9 @@ impl Steps {
 /// Plans a pass for a stack that is not being deleted.
 pub(crate) fn plan(view: &View<'_>) -> Plan {
     let mut steps = Steps::default();
-    let phases: [fn(&View<'_>, &mut Steps); 11] = [
+    let phases: [fn(&View<'_>, &mut Steps); 14] = [
         finalizer,
+        turn::revocations,
         dependencies,
         migration::lost_database,
         access::additions,
@@ -96,7 +101,9 @@ pub(crate) fn plan(view: &View<'_>) -> Plan {
         workload::surroundings,
         migration::migration,
         workload::pods,
+        access::unread,
         spool::drain,
+        turn::turn,
         access::surplus,
         orphans::orphans,
     ];
@@ -129,9 +136,7 @@ fn dependencies(view: &View<'_>, steps: &mut Steps) {
 /// Whether everything was made and published for this image before, so that children can be kept without ClickHouse.
 fn is_established(view: &View<'_>) -> bool {
     let Some(image) = &view.stack.image else { return false };
-    let is_published = |credential: &super::credential::Credential| {
-        credential.value().is_some_and(|value| value.published_at.is_some())
-    };
+    let is_published = |credential: &super::credential::Credential| rotation::current(credential).is_some();
     view.observed.recorded_digest() == Some(image.digest())
         // What was proven and migrated on other endpoints says nothing about these.
         && !view.observed.has_moved(view.stack)

@@ -93,6 +93,19 @@ pub(crate) async fn left_behind(ctx: &Context, stack: &AnalyticsStack, sql: &str
     publish(ctx, stack, event).await;
 }
 
+/// Tells what was put back, and why.
+pub(crate) async fn repaired(ctx: &Context, stack: &AnalyticsStack, cause: &str) {
+    let event = Event {
+        type_: EventType::Warning,
+        reason: Reason::DriftRepaired.as_str().into(),
+        note: Some(cut(cause)),
+        action: "Reconcile".into(),
+        secondary: None,
+    };
+    tracing::warn!(cause, "access in ClickHouse was put back");
+    publish(ctx, stack, event).await;
+}
+
 /// An event that is lost costs nobody anything: status says the same.
 async fn publish(ctx: &Context, stack: &AnalyticsStack, event: Event) {
     if let Err(error) = ctx.recorder.publish(&event, &stack.object_ref(&())).await {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
+use tokio::time::Instant;
 use weir_crds::{AnalyticsStack, UpdatePolicy};
 
 use super::memory::Memory;
@@ -35,7 +36,7 @@ pub(crate) fn after(
     let ended = match fault {
         Some(hold) if hold.reason.is_permanent() => metrics::Outcome::Stalled,
         Some(_) => metrics::Outcome::Failed,
-        None if !holds.is_empty() => metrics::Outcome::Waiting,
+        None if holds.iter().any(|hold| !hold.is_aside()) => metrics::Outcome::Waiting,
         None if done > 0 => metrics::Outcome::Applied,
         None => metrics::Outcome::Settled,
     };
@@ -44,7 +45,7 @@ pub(crate) fn after(
         exponential(if hold.reason.is_permanent() { PERMANENT } else { TRANSIENT }, count)
     } else {
         memory.failures = None;
-        progress_delay(holds).unwrap_or_else(|| settled_delay(ctx, stack))
+        progress_delay(holds).unwrap_or_else(|| settled_delay(ctx, stack, memory))
     };
     (ended, Action::requeue(sooner(delay, holds, observe::now())))
 }
@@ -60,8 +61,12 @@ fn progress_delay(holds: &[Hold]) -> Option<Duration> {
     Some(if is_pending { WRITTEN_AHEAD } else { PROGRESS })
 }
 
-fn settled_delay(ctx: &Context, stack: &AnalyticsStack) -> Duration {
-    let drift = ctx.settings.jittered_drift();
+/// A settled stack is compared right after the catalogue that it shares is due, spread over a tenth of the period.
+fn settled_delay(ctx: &Context, stack: &AnalyticsStack, memory: &Memory) -> Duration {
+    let left =
+        memory.catalogue.as_ref().map(|(_, expires)| expires.saturating_duration_since(Instant::now()));
+    let spread = ctx.settings.drift.mul_f64(rand::random_range(0.0..0.1));
+    let drift = left.unwrap_or(ctx.settings.drift) + spread;
     let image = &stack.spec.ingest.image;
     if image.update_policy != UpdatePolicy::Always {
         return drift;

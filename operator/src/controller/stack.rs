@@ -1,7 +1,9 @@
 //! A stack that has been checked: what every later step works on instead of the raw spec.
 
-use weir_crds::{IngestSpec, KeySpec};
+use weir_crds::{DriftPolicy, IngestSpec, KeySpec};
 
+use super::rotation::{Policy, Requests};
+use crate::access;
 use crate::names::ClickhouseNames;
 
 /// Seconds that an ingest pod has from SIGTERM to its exit.
@@ -16,8 +18,6 @@ pub(crate) struct Stack {
     pub(crate) name: String,
     /// UID of the stack.
     pub(crate) uid: String,
-    /// Generation of the spec.
-    pub(crate) generation: i64,
     /// ClickHouse that it lives on.
     pub(crate) clickhouse: Clickhouse,
     /// Ingest section of the spec; its image is in `image`.
@@ -28,6 +28,12 @@ pub(crate) struct Stack {
     pub(crate) keys: Vec<Key>,
     /// Readers.
     pub(crate) readers: Vec<Reader>,
+    /// What happens to changes by hand.
+    pub(crate) drift: DriftPolicy,
+    /// When the login of the ingest pods turns.
+    pub(crate) rotation: Policy,
+    /// What its annotations ask for.
+    pub(crate) requests: Requests,
 }
 
 /// ClickHouse of a stack.
@@ -90,6 +96,8 @@ pub(crate) struct Key {
     pub(crate) spec: KeySpec,
     /// Secret to publish it in.
     pub(crate) secret_name: String,
+    /// When it turns.
+    pub(crate) rotation: Policy,
 }
 
 /// One reader.
@@ -97,8 +105,12 @@ pub(crate) struct Key {
 pub(crate) struct Reader {
     /// Name in the spec.
     pub(crate) name: String,
+    /// What it may do.
+    pub(crate) access: access::Reader,
     /// Secret to publish the login in.
     pub(crate) secret_name: String,
+    /// When its login turns.
+    pub(crate) rotation: Policy,
 }
 
 impl Stack {

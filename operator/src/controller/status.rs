@@ -16,6 +16,7 @@ use weir_crds::{
 
 use super::credential::{Credential, Use};
 use super::plan::Hold;
+use super::rotation;
 use super::stack::{Image, Stack};
 use conditions::{Judgement, Truth};
 
@@ -61,6 +62,10 @@ pub(crate) struct Facts {
     pub(crate) keys: Option<Vec<CredentialStatus>>,
     /// Published readers.
     pub(crate) users: Option<Vec<CredentialStatus>>,
+    /// Digest of the access that is in order.
+    pub(crate) access_digest: Option<String>,
+    /// Values of the annotations that were carried out.
+    pub(crate) handled: Handled,
     /// Migration of the database.
     pub(crate) schema: Option<SchemaStatus>,
     /// Claims of the spool.
@@ -69,6 +74,15 @@ pub(crate) struct Facts {
     pub(crate) replicas: Option<i32>,
     /// Label selector of the pods.
     pub(crate) selector: Option<String>,
+}
+
+/// Values of the annotations that were carried out.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Handled {
+    /// Of `weir.dev/rotate`.
+    pub(crate) rotate: Option<String>,
+    /// Of `weir.dev/revoke`.
+    pub(crate) revoke: Option<String>,
 }
 
 /// Derives the status after a pass.
@@ -124,12 +138,11 @@ struct Judge<'a> {
 impl Judge<'_> {
     /// The wait that matters most: what somebody has to mend, then what failed, then what is in progress.
     fn first(&self) -> Option<&Hold> {
-        let holds = &self.outcome.holds;
-        holds
-            .iter()
+        let holds = || self.outcome.holds.iter().filter(|hold| !hold.is_aside());
+        holds()
             .find(|hold| hold.reason.is_permanent())
-            .or_else(|| holds.iter().find(|hold| !hold.is_progress()))
-            .or_else(|| holds.first())
+            .or_else(|| holds().find(|hold| !hold.is_progress()))
+            .or_else(|| holds().next())
     }
 
     fn ready(&self) -> Judgement {
@@ -228,12 +241,27 @@ fn blocked_by(previous: &AnalyticsStackStatus, holds: &[Hold], now: Timestamp) -
 }
 
 fn show(status: &mut AnalyticsStackStatus, facts: &Facts) {
-    let Facts { image, database, url, keys, users, schema, spool, replicas, selector } = facts.clone();
+    let Facts {
+        image,
+        database,
+        url,
+        keys,
+        users,
+        access_digest,
+        handled,
+        schema,
+        spool,
+        replicas,
+        selector,
+    } = facts.clone();
     status.image = image.map(|image| image_status(&image)).or(status.image.take());
     status.database = database.or(status.database.take());
     status.url = url.or(status.url.take());
     status.keys = keys.unwrap_or(std::mem::take(&mut status.keys));
     status.users = users.unwrap_or(std::mem::take(&mut status.users));
+    status.access_digest = access_digest.or(status.access_digest.take());
+    status.last_handled_rotate = handled.rotate.or(status.last_handled_rotate.take());
+    status.last_handled_revoke = handled.revoke.or(status.last_handled_revoke.take());
     status.schema = schema.or(status.schema.take());
     status.spool = spool.or(status.spool.take());
     status.replicas = replicas.or(status.replicas);
@@ -256,13 +284,21 @@ pub(crate) fn credential_status(
 ) -> (Vec<CredentialStatus>, Vec<CredentialStatus>) {
     let (mut keys, mut users) = (Vec::new(), Vec::new());
     for credential in credentials {
-        let Some(value) = credential.value() else { continue };
+        let Some(newest) = credential.value() else { continue };
+        // What consumers have, or what they are about to get first.
+        let value = rotation::current(credential).unwrap_or(newest);
+        let next = rotation::policy(stack, credential).and_then(|policy| {
+            let identity = rotation::identity(&stack.uid, credential, newest.generation);
+            policy.next(newest.published_at?, &identity)
+        });
         let entry = |name: &str| CredentialStatus {
             name: name.into(),
             generation: value.generation,
             secret_name: credential.published.clone(),
-            user: credential.user(stack),
+            user: credential.user_of(stack, value.generation),
             proven_at: value.published_at.filter(|_| credential.is_login()).map(Time),
+            step: rotation::step(credential),
+            next_rotation_at: next.map(Time),
         };
         match &credential.purpose {
             Use::Key(name, _) => keys.push(entry(name)),

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt as _;
 use url::{Host, Url};
-use weir_crds::{AnalyticsStack, Reason, UpdatePolicy};
+use weir_crds::{AnalyticsStack, Reason, SettingChange, UpdatePolicy, UserProfile, UserSetting, UserSpec};
 
+use super::rotation::{Policy, Requests};
 use super::stack::{Clickhouse, Endpoint, Image, Key, Reader, Stack};
+use crate::access;
 use crate::dialer::Barred;
 use crate::names::ClickhouseNames;
 use crate::tls;
@@ -68,6 +70,11 @@ pub(crate) fn validate(stack: &AnalyticsStack, rules: &Rules, found: Found) -> R
             "updatePolicy Never demands a digest; write host/repository@sha256:…, or choose IfNotPresent",
         ));
     }
+    let is_loopback = |network: &String| network.starts_with("127.") || network.starts_with("::1/");
+    if stack.spec.users.iter().flat_map(|user| &user.hosts).any(is_loopback) {
+        let hint = "a loopback network lets in nobody but ClickHouse's own machine; name the networks of the readers";
+        problems.push(Invalid::new("spec.users[].hosts", hint));
+    }
     let checked = build(stack, endpoints, found);
     problems.extend(secret_names(&checked));
     if problems.is_empty() { Ok(checked) } else { Err(problems) }
@@ -78,11 +85,14 @@ fn build(stack: &AnalyticsStack, endpoints: Vec<Endpoint>, found: Found) -> Stac
     let spec = &stack.spec;
     let key = |key: &weir_crds::KeySpec| Key {
         secret_name: key.secret_name.clone().unwrap_or_else(|| format!("{name}-key-{}", key.name)),
+        rotation: Policy::new(&key.rotation.clone().unwrap_or_default()),
         spec: key.clone(),
     };
     let reader = |user: &weir_crds::UserSpec| Reader {
         name: user.name.clone(),
+        access: reader_access(user),
         secret_name: user.secret_name.clone().unwrap_or_else(|| format!("{name}-user-{}", user.name)),
+        rotation: Policy::new(&user.rotation.clone().unwrap_or_default()),
     };
     Stack {
         clickhouse: Clickhouse {
@@ -92,14 +102,43 @@ fn build(stack: &AnalyticsStack, endpoints: Vec<Endpoint>, found: Found) -> Stac
             ca_pem: found.ca_pem,
         },
         uid: stack.uid().unwrap_or_default(),
-        generation: stack.metadata.generation.unwrap_or(0),
         ingest: spec.ingest.clone(),
         image: found.image,
         keys: spec.keys.iter().map(key).collect(),
         readers: spec.users.iter().map(reader).collect(),
+        drift: spec.policy.drift,
+        rotation: Policy::new(&spec.policy.rotation),
+        requests: Requests::new(stack.annotations()),
         namespace,
         name,
     }
+}
+
+fn reader_access(user: &UserSpec) -> access::Reader {
+    let setting = |setting: &UserSetting| access::Setting {
+        name: setting.name.clone(),
+        value: setting.value.clone(),
+        min: setting.min.clone(),
+        max: setting.max.clone(),
+        change: match setting.change {
+            SettingChange::Writable => access::Change::Writable,
+            SettingChange::Const => access::Change::Const,
+            SettingChange::ChangeableInReadonly => access::Change::ChangeableInReadonly,
+        },
+    };
+    let tables = || user.tables.iter().map(|table| (table.name.clone(), table.columns.clone())).collect();
+    let (reads, settings) = match user.profile {
+        UserProfile::ReadOnly => (access::Reads::Everything, Vec::new()),
+        UserProfile::HyperDX => (access::Reads::Everything, access::hyperdx_settings()),
+        UserProfile::Custom => (access::Reads::Tables(tables()), user.settings.iter().map(setting).collect()),
+    };
+    let is_everywhere = user.hosts.iter().any(|network| network.ends_with("/0"));
+    let hosts = if user.hosts.is_empty() || is_everywhere {
+        access::Hosts::Any
+    } else {
+        access::Hosts::Networks(user.hosts.iter().cloned().collect())
+    };
+    access::Reader { name: user.name.clone(), reads, hosts, settings }
 }
 
 fn endpoints(stack: &AnalyticsStack, rules: &Rules, problems: &mut Vec<Invalid>) -> Vec<Endpoint> {
@@ -154,19 +193,24 @@ fn is_forbidden(endpoint: &Endpoint, rules: &Rules) -> bool {
 
 /// Two credentials must not share a Secret, and none may take a name that the stack uses itself.
 fn secret_names(stack: &Stack) -> Vec<Invalid> {
-    let mut taken: BTreeMap<String, String> =
-        ["ingest-clickhouse", "ingest-keys", "ingest-ca", "ingest-pending"]
-            .into_iter()
-            .map(|suffix| (stack.child_name(suffix), "the stack itself".to_owned()))
-            .collect();
+    let mut taken: BTreeMap<String, String> = ["ingest-clickhouse", "ingest-keys", "ingest-ca"]
+        .into_iter()
+        .map(|suffix| (stack.child_name(suffix), "the stack itself".to_owned()))
+        .collect();
     let keys = stack.keys.iter().map(|key| ("key", &key.spec.name, &key.secret_name));
     let users = stack.readers.iter().map(|reader| ("user", &reader.name, &reader.secret_name));
     let wanted: Vec<_> = keys.chain(users).collect();
-    for (kind, name, _) in &wanted {
-        taken.insert(stack.child_name(&format!("{kind}-{name}-pending")), "the stack itself".to_owned());
-    }
+    let mut written_ahead = vec![stack.child_name("ingest-g")];
+    written_ahead.extend(wanted.iter().map(|(kind, name, _)| stack.child_name(&format!("{kind}-{name}-g"))));
+    let is_generation = |secret: &str| {
+        let number = written_ahead.iter().find_map(|prefix| secret.strip_prefix(prefix));
+        number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
     let mut problems = Vec::new();
     for (kind, name, secret) in wanted {
+        if is_generation(secret) {
+            taken.insert(secret.clone(), "the stack itself".to_owned());
+        }
         if let Some(other) = taken.insert(secret.clone(), format!("{kind} {name}")) {
             let field = if kind == "key" { "spec.keys[].secretName" } else { "spec.users[].secretName" };
             let hint = format!(
@@ -235,8 +279,10 @@ mod tests {
     fn a_secret_serves_one_credential_only() {
         let fields = check(|stack| stack.spec.keys[0].secret_name = Some("store-user-grafana".into()));
         assert_eq!(fields, ["spec.users[].secretName"]);
-        let fields = check(|stack| stack.spec.keys[0].secret_name = Some("store-ingest-keys".into()));
-        assert_eq!(fields, ["spec.keys[].secretName"]);
+        for own in ["store-ingest-keys", "store-ingest-g12", "store-user-grafana-g1"] {
+            let fields = check(|stack| stack.spec.keys[0].secret_name = Some(own.into()));
+            assert_eq!(fields, ["spec.keys[].secretName"], "{own}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::super::right::{Grants, PrivilegeRow, Privileges};
 use super::*;
 
 /// An empty server that knows the groups which Weir grants.
-pub(super) fn empty_server() -> Catalogue {
+pub(crate) fn empty_server() -> Catalogue {
     let groups = [
         ("ALTER UPDATE", "ALTER TABLE"),
         ("ALTER TTL", "ALTER TABLE"),
@@ -24,7 +24,7 @@ pub(super) fn empty_server() -> Catalogue {
 }
 
 /// Does what ClickHouse does.
-pub(super) fn apply(catalogue: &mut Catalogue, owner: &Owner, action: &Action) {
+pub(crate) fn apply(catalogue: &mut Catalogue, owner: &Owner, action: &Action) {
     match action {
         Action::CreateLedger => catalogue.intents = Some(Vec::new()),
         Action::RecordIntents(claims) => record(catalogue, owner, claims),
@@ -50,6 +50,7 @@ pub(super) fn apply(catalogue: &mut Catalogue, owner: &Owner, action: &Action) {
                 user.name
             );
         }
+        Action::ExpireUser(name, _) => assert!(catalogue.users.contains_key(name), "{name} is missing"),
         Action::Grant { to, rights } => grant(catalogue, to, rights),
         Action::ReplaceGrants { of, rights } => {
             catalogue.grants.insert(of.clone(), Grants::default());
@@ -85,8 +86,20 @@ fn record(catalogue: &mut Catalogue, owner: &Owner, claims: &[Claim]) {
 }
 
 fn state(user: &User) -> UserState {
-    let somewhere = user.hosts == Hosts::Any;
-    UserState { any_host: somewhere, some_host: somewhere, default_roles_all: true }
+    let networks = match &user.hosts {
+        Hosts::Any => ["::/0".to_owned()].into(),
+        Hosts::None => std::collections::BTreeSet::new(),
+        Hosts::Networks(networks) => networks.clone(),
+    };
+    let mut settings: Vec<_> = user.settings.iter().cloned().map(Setting::canonical).collect();
+    settings.sort();
+    UserState {
+        any_host: user.hosts == Hosts::Any,
+        has_names: false,
+        networks,
+        default_roles_all: true,
+        settings,
+    }
 }
 
 fn grant(catalogue: &mut Catalogue, to: &Entity, rights: &[Right]) {

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::Timestamp;
 use rand::TryRng as _;
 use rand::rngs::{SysError, SysRng};
 use serde_json::json;
@@ -12,9 +13,7 @@ use zeroize::Zeroizing;
 use super::child::{conflict, is_owned, key_of};
 use super::{Failure, Tools};
 use crate::controller::child::Child;
-use crate::controller::desired::metadata::PUBLISHED_AT;
 use crate::controller::desired::secret;
-use crate::controller::observe;
 use crate::controller::plan::{Generate, Hold};
 use crate::kubernetes;
 
@@ -27,7 +26,7 @@ pub(super) async fn generate(tools: &Tools<'_>, generate: &Generate) -> Result<(
     let value = random(generate.key).map_err(|_| no_randomness(&generate.secret))?;
     let secret = match &generate.migration_user {
         Some(user) => secret::migration(stack, generate.secret.clone(), user.clone(), &value),
-        None => secret::pending(stack, generate.secret.clone(), generate.generation, &value),
+        None => secret::ahead(stack, &generate.credential, generate.generation, &generate.cause, &value),
     };
     write_ahead(tools, &secret).await
 }
@@ -65,9 +64,9 @@ async fn write_ahead(tools: &Tools<'_>, secret: &Secret) -> Result<(), Failure> 
     }
 }
 
-/// Notes the moment of publishing on the pending Secret.
-pub(super) async fn mark_published(tools: &Tools<'_>, name: &str) -> Result<(), Failure> {
-    let patch = json!({ "metadata": { "annotations": { PUBLISHED_AT: observe::now().to_string() } } });
+/// Notes a moment on the Secret of a generation.
+pub(super) async fn mark(tools: &Tools<'_>, name: &str, what: &str, at: Timestamp) -> Result<(), Failure> {
+    let patch = json!({ "metadata": { "annotations": { what: at.to_string() } } });
     kubernetes::merge::<Secret>(&tools.ctx.client, tools.namespace, name, &patch).await?;
     Ok(())
 }

@@ -19,6 +19,11 @@ pub(crate) const GENERATION: &str = "weir.dev/generation";
 /// Annotation with the moment in which a credential was published.
 pub(crate) const PUBLISHED_AT: &str = "weir.dev/published-at";
 
+/// Annotation with the reason for which a generation was made.
+pub(crate) const CAUSE: &str = "weir.dev/cause";
+/// Annotation with the moment after which ClickHouse refuses a generation.
+pub(crate) const EXPIRES_AT: &str = "weir.dev/expires-at";
+
 /// Annotation of the pods with the hash of the CA bundle. They follow its file, but each kubelet refreshes that in its own
 /// time; a rollout ends, and says so, when every pod has the new one.
 pub(crate) const CA_HASH: &str = "weir.dev/ca-sha256";
@@ -66,6 +71,11 @@ pub(crate) fn selector_labels(stack: &Stack, component: Component) -> BTreeMap<S
         ("app.kubernetes.io/instance".into(), stack.name.clone()),
         ("app.kubernetes.io/component".into(), component.as_str().into()),
     ])
+}
+
+/// Label selector of the ingest pods of a stack, as text.
+pub(crate) fn ingest_selector(stack: &str) -> String {
+    format!("app.kubernetes.io/name=weir-ingest,app.kubernetes.io/instance={stack}")
 }
 
 /// Selector of the pods of a component.

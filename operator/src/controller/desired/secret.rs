@@ -4,23 +4,29 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::metadata::{Component, GENERATION, annotated, metadata};
-use crate::controller::credential::{Credential, Use, Value};
+use super::metadata::{CAUSE, Component, GENERATION, annotated, metadata};
+use crate::controller::credential::{Credential, Use, Value, generation_secret};
+use crate::controller::rotation::{self, Cause, Retirements};
 use crate::controller::stack::{Key, Stack};
 
-/// Builds the Secret that a credential is written ahead into. Its content can never be edited, only lost.
-pub(crate) fn pending(stack: &Stack, name: String, generation: i64, value: &str) -> Secret {
-    let mut secret = build(
-        stack,
-        name,
-        Component::Credential,
-        [("generation", generation.to_string()), ("value", value.to_owned())],
-    );
-    secret.type_ = Some("weir.dev/pending-credential".into());
+/// Type of a Secret that a generation of a credential is written ahead into.
+pub(crate) const GENERATION_TYPE: &str = "weir.dev/credential-generation";
+
+/// Builds the Secret that a generation is written ahead into. Its content can never be edited, only lost.
+pub(crate) fn ahead(stack: &Stack, name: &str, generation: i64, cause: &Cause, value: &str) -> Secret {
+    let fields = [
+        ("credential", name.to_owned()),
+        ("generation", generation.to_string()),
+        ("value", value.to_owned()),
+    ];
+    let mut secret = build(stack, generation_secret(stack, name, generation), Component::Credential, fields);
+    secret.metadata = annotated(secret.metadata, CAUSE, cause.text());
+    secret.type_ = Some(GENERATION_TYPE.into());
     secret.immutable = Some(true);
     secret
 }
@@ -33,9 +39,9 @@ pub(crate) fn migration(stack: &Stack, name: String, user: String, password: &st
     secret
 }
 
-/// Builds the Secret that the consumers of a credential use; none for a migration's, which has no other.
-pub(crate) fn published(stack: &Stack, credential: &Credential) -> Option<Secret> {
-    let value = credential.value()?;
+/// Builds the Secret that the consumers of a credential use, with one of its generations; none for a migration's, which
+/// has no other.
+pub(crate) fn published(stack: &Stack, credential: &Credential, value: &Value) -> Option<Secret> {
     let plain = value.secret.expose_secret();
     let mut secret = match &credential.purpose {
         Use::Migrate(_) => return None,
@@ -43,7 +49,9 @@ pub(crate) fn published(stack: &Stack, credential: &Credential) -> Option<Secret
             let fields = [("key", plain.to_owned()), ("url", stack.url())];
             build(stack, credential.published.clone(), Component::Credential, fields)
         }
-        Use::Ingest | Use::Reader(_) => login(stack, credential, credential.user(stack)?, plain),
+        Use::Ingest | Use::Reader(_) => {
+            login(stack, credential, credential.user_of(stack, value.generation)?, plain)
+        }
     };
     secret.metadata = annotated(secret.metadata, GENERATION, value.generation.to_string());
     Some(secret)
@@ -67,31 +75,58 @@ fn login(stack: &Stack, credential: &Credential, user: String, password: &str) -
     build(stack, credential.published.clone(), component, fields)
 }
 
-/// Builds the Secret of hashed keys that the pods read and reload.
-pub(crate) fn hashed_keys(stack: &Stack, credentials: &[Credential]) -> Secret {
-    let mut generations = 0;
+/// The hashed keys that the pods should accept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HashedKeys {
+    /// Number by which a pod says that it has read exactly these. From the content, so that a rebuilt Secret has it again
+    /// and any change has another.
+    pub(crate) generation: u64,
+    entries: Vec<serde_json::Value>,
+}
+
+/// Lists the keys with every generation that still counts, the newest first.
+pub(crate) fn hashed_keys(
+    stack: &Stack,
+    credentials: &[Credential],
+    retirements: &Retirements,
+) -> HashedKeys {
     let mut entries = Vec::new();
     for key in &stack.keys {
         let is_this = |purpose: &Use| matches!(purpose, Use::Key(name, _) if *name == key.spec.name);
-        let found = credentials.iter().find(|credential| is_this(&credential.purpose));
-        if let Some(value) = found.and_then(Credential::value) {
-            generations += value.generation;
-            entries.push(entry(key, value));
-        }
+        let Some(credential) = credentials.iter().find(|credential| is_this(&credential.purpose)) else {
+            continue;
+        };
+        let mut generations: Vec<_> = credential
+            .generations()
+            .filter(|value| retirements.keeps(credential, value.generation))
+            .collect();
+        generations.reverse();
+        let end = |value: &Value| {
+            let replaced_at = rotation::replaced_at(credential, value.generation)?;
+            Some(rotation::cap(replaced_at, &key.rotation))
+        };
+        entries.extend(generations.into_iter().map(|value| entry(key, value, end(value))));
     }
-    // A number that only grows with the spec and with each new key, and that a rebuilt Secret has again.
-    let generation = stack.generation * 1000 + generations;
-    let text = json!({ "generation": generation, "keys": entries }).to_string();
+    let hash = Sha256::digest(serde_json::Value::from(entries.as_slice()).to_string());
+    // 48 bits are exact in JSON.
+    let generation = hash.iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte));
+    HashedKeys { generation, entries }
+}
+
+/// Builds the Secret of hashed keys that the pods read and reload.
+pub(crate) fn keys_file(stack: &Stack, keys: &HashedKeys) -> Secret {
+    let text = json!({ "generation": keys.generation, "keys": keys.entries }).to_string();
     build(stack, stack.child_name("ingest-keys"), Component::Ingest, [("keys.json", text)])
 }
 
-fn entry(key: &Key, value: &Value) -> serde_json::Value {
+fn entry(key: &Key, value: &Value, valid_until: Option<Timestamp>) -> serde_json::Value {
     json!({
         "name": key.spec.name,
         "generation": value.generation,
         "sha256": hex::encode(Sha256::digest(value.secret.expose_secret().as_bytes())),
         "scopes": key.spec.scopes,
         "origins": key.spec.origins,
+        "validUntil": valid_until,
     })
 }
 

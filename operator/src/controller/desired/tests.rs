@@ -7,8 +7,9 @@ use secrecy::SecretString;
 use weir_crds::KeyType;
 
 use super::*;
-use crate::controller::credential::{State, Use, Value};
+use crate::controller::credential::{Highest, State, Use, Value};
 use crate::controller::fixture;
+use crate::controller::rotation::Cause;
 
 struct Never;
 
@@ -19,13 +20,14 @@ impl Highest for Never {
 }
 
 fn build(stack: &Stack, migrated: bool) -> Desired {
-    let secrets = BTreeMap::new();
-    let owner = fixture::owner();
-    desired(&Inputs { stack, owner: &owner, secrets: &secrets, highest: &Never, migrated, retiring: &[] })
+    let secrets = &BTreeMap::new();
+    let credentials = credential::credentials(stack, secrets, &Never);
+    let retirements = Retirements::default();
+    desired(Inputs { stack, owner: &fixture::owner(), secrets, credentials, migrated, retirements })
 }
 
 fn value(generation: i64, text: &str) -> State {
-    State::Pending(Value { generation, secret: SecretString::from(text.to_owned()), published_at: None })
+    State::Pending(Value::first(generation, SecretString::from(text.to_owned())))
 }
 
 #[test]
@@ -162,10 +164,13 @@ fn keys_are_hashed_and_neither_roll_pods_nor_leave_their_secret() {
     let before = template(&stack);
     let key = credentials.iter_mut().find(|credential| matches!(credential.purpose, Use::Key(..))).unwrap();
     key.state = value(2, "weir_pk_canary");
-    let hashed = secret::hashed_keys(&stack, &credentials);
-    let ByteString(json) = &hashed.data.unwrap()["keys.json"];
+    let hashed = |stack: &Stack| secret::hashed_keys(stack, &credentials, &Retirements::default());
+    let ByteString(json) = &secret::keys_file(&stack, &hashed(&stack)).data.unwrap()["keys.json"];
     let json: serde_json::Value = serde_json::from_slice(json).unwrap();
-    assert_eq!(json["generation"], 3002);
+    assert_eq!(json["generation"], hashed(&stack).generation);
+    let mut edited = stack.clone();
+    edited.keys[0].spec.origins = vec!["https://app.example.com".into()];
+    assert_ne!(json["generation"], hashed(&edited).generation);
     assert_eq!(json["keys"][0]["name"], "web");
     assert_eq!(json["keys"][0]["sha256"].as_str().unwrap().len(), 64);
     assert!(!json.to_string().contains("canary"));
@@ -179,7 +184,7 @@ fn a_reader_finds_everything_to_log_in_with() {
     let reader =
         credentials.iter_mut().find(|credential| matches!(credential.purpose, Use::Reader(_))).unwrap();
     reader.state = value(1, "canary");
-    let published = secret::published(&stack, reader).unwrap();
+    let published = secret::published(&stack, reader, reader.value().unwrap()).unwrap();
     let text = |key: &str| credential::text(&published, key).unwrap();
     assert_eq!(text("username"), "weir_retail__store_reader_grafana_g1");
     assert_eq!(text("url"), "https://db.example.com:8443");
@@ -195,7 +200,7 @@ fn a_lost_backing_is_restored_with_the_same_value_and_generation() {
     let mut credential = credential::credentials(&stack, &BTreeMap::new(), &Never).remove(2);
     assert_eq!(credential.purpose, Use::Key("web".into(), KeyType::Public));
     credential.state = value(4, "weir_pk_value");
-    let published = secret::published(&stack, &credential).unwrap();
+    let published = secret::published(&stack, &credential, credential.value().unwrap()).unwrap();
     let secrets = BTreeMap::from([(credential.published.clone(), published)]);
     let State::Unbacked(found) = &credential::credentials(&stack, &secrets, &Never)[2].state else {
         panic!("the published Secret was not read")
@@ -226,7 +231,7 @@ fn a_single_pod_has_no_budget_and_a_done_migration_no_job() {
 #[test]
 fn debug_of_a_child_shows_no_content() {
     let stack = fixture::checked();
-    let secret = secret::pending(&stack, "store-key-web-pending".into(), 1, "weir_pk_canary");
+    let secret = secret::ahead(&stack, "key-web", 1, &Cause::First, "weir_pk_canary");
     let text = format!("{:?}", Child::Secret(Box::new(secret)));
-    assert_eq!(text, "Secret/store-key-web-pending");
+    assert_eq!(text, "Secret/store-key-web-g1");
 }

@@ -8,19 +8,17 @@ use tokio::time::Instant;
 use weir_crds::{AnalyticsStack, ConditionType, Reason};
 
 use super::dependencies::Dependencies;
-use crate::access::{Catalogue, fetch_catalogue};
+use crate::access::{Catalogue, Freshness};
 use crate::clickhouse::{Comment, Connection, ConnectionSettings, Error};
 use crate::controller::Context;
-use crate::controller::memory::{Checked, Memory};
+use crate::controller::memory::Memory;
 use crate::controller::observed::{Fault, Observed};
 use crate::controller::validate::{Found, Invalid, Rules, addresses, validate};
 
 /// Time that one statement may take.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
-/// Time that reading the whole catalogue may take.
-const CATALOGUE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time for which a refusal is believed, so that a burst of events asks once.
-const REFUSAL_LIFETIME: Duration = Duration::from_millis(500);
+/// Age that a read may have for a stack that is new or was edited.
+const RECENT: Duration = Duration::from_secs(5);
 
 /// The fault that an error of ClickHouse stands for.
 pub(crate) fn fault(stage: ConditionType, error: &Error) -> Fault {
@@ -93,7 +91,7 @@ fn permitted(stack: &AnalyticsStack, rules: &Rules) -> Result<(), Fault> {
     }
 }
 
-/// The catalogue, from memory while nothing that it depends on changed and the drift period is not over.
+/// The catalogue, shared with every stack on the same server while nothing that this one depends on changed.
 pub(super) async fn catalogue(
     ctx: &Context,
     stack: &AnalyticsStack,
@@ -102,24 +100,13 @@ pub(super) async fn catalogue(
     memory: &mut Memory,
 ) -> Result<Arc<Catalogue>, Fault> {
     let key = key(stack, observed);
-    if let Some(checked) = &memory.catalogue
-        && checked.key == key
-        && Instant::now() < checked.expires
-    {
-        return checked.answer.clone();
-    }
-    let answer = match tokio::time::timeout(CATALOGUE_TIMEOUT, fetch_catalogue(connection)).await {
-        Ok(Ok(catalogue)) => Ok(Arc::new(catalogue)),
-        Ok(Err(error)) => Err(administrator_fault(stack, &error)),
-        Err(_elapsed) => Err(Fault::dependency(
-            format!("ClickHouse/{}", connection.endpoint()),
-            Reason::ClickhouseUnreachable,
-            "it did not list its users and grants in time; check the server's load",
-        )),
-    };
-    let lifetime = if answer.is_ok() { ctx.settings.jittered_drift() } else { REFUSAL_LIFETIME };
-    memory.catalogue = Some(Checked { key, expires: Instant::now() + lifetime, answer: answer.clone() });
-    answer
+    let is_asked_again = memory.catalogue.as_ref().is_some_and(|(asked_for, _)| *asked_for == key);
+    let recent = Instant::now().checked_sub(RECENT).filter(|_| !is_asked_again);
+    let freshness =
+        Freshness { not_before: memory.changed.max(recent), lifetime: ctx.settings.jittered_drift() };
+    let read = ctx.catalogues.read(connection, freshness).await;
+    memory.catalogue = Some((key, read.expires));
+    read.answer.map_err(|error| administrator_fault(stack, &error))
 }
 
 /// What the answer depends on besides time: the spec, and the Secrets that hold credentials.

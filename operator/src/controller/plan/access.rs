@@ -1,19 +1,22 @@
 //! Phases of access: what is missing in ClickHouse, credentials, and at the end what is too much.
 
-use k8s_openapi::jiff::SignedDuration;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
-use weir_crds::{ConditionType, Reason};
+use weir_crds::{ConditionType, DriftPolicy, Reason};
 
+use super::drift;
 use super::{Action, Generate, Hold, Proof, Steps, View, is_established, written_ahead};
 use crate::access;
 use crate::controller::child::{Child, ChildKey, ChildKind, is_settled};
-use crate::controller::credential::{Credential, State, Use, text};
+use crate::controller::consumers::{Consumer, Consumers, Report};
+use crate::controller::credential::{Credential, State, Use, Value, text};
 use crate::controller::desired::secret;
-use crate::controller::observed::Observed;
-use crate::controller::stack::Stack;
+use crate::controller::rotation::{self, Cause};
 
-/// Time for which an older generation stays after a newer one was published, so that every mount has turned over.
-const RETIREMENT: SignedDuration = SignedDuration::from_mins(10);
+/// Time after which pods are asked again what they read.
+const READ_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
+/// Time after which a pod that has not read what it was told to is told again.
+const TELL_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 
 /// Time after which an endpoint that lags behind is asked again.
 const LAG_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
@@ -21,6 +24,9 @@ const LAG_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 /// Adds what is missing in ClickHouse.
 pub(super) fn additions(view: &View<'_>, steps: &mut Steps) {
     let Ok(catalogue) = &view.observed.catalogue else { return };
+    if drift::is_left(view, steps) {
+        return;
+    }
     let access = &view.desired.access;
     let planned = access::plan(access, catalogue);
     let settled = planned.actions.is_empty() && planned.conflicts.is_empty();
@@ -56,22 +62,22 @@ pub(super) fn additions(view: &View<'_>, steps: &mut Steps) {
     }
 }
 
-/// Writes credentials ahead, proves logins, writes what the pods mount, publishes.
+/// Writes credentials ahead, keeps what is published, writes what the pods mount, and publishes what nobody has yet.
 pub(super) fn credentials(view: &View<'_>, steps: &mut Steps) {
     let mut missing = None;
     for credential in &view.desired.credentials {
         match &credential.state {
             State::Missing { generation } => {
                 missing = missing.or(Some(&credential.pending));
-                steps.act(ConditionType::CredentialsReady, generate(credential, *generation, None));
+                steps.act(
+                    ConditionType::CredentialsReady,
+                    generate(credential, *generation, Cause::First, None),
+                );
             }
             State::Unbacked(value) => {
-                let backing = secret::pending(
-                    view.stack,
-                    credential.pending.clone(),
-                    value.generation,
-                    value.secret.expose_secret(),
-                );
+                let plain = value.secret.expose_secret();
+                let backing =
+                    secret::ahead(view.stack, &credential.name, value.generation, &value.cause, plain);
                 steps.act(ConditionType::CredentialsReady, Action::Create(Child::Secret(Box::new(backing))));
             }
             State::Pending(_) => {}
@@ -83,31 +89,130 @@ pub(super) fn credentials(view: &View<'_>, steps: &mut Steps) {
     let (logins, keys): (Vec<_>, Vec<_>) =
         view.desired.credentials.iter().partition(|credential| credential.is_login());
     for login in logins {
-        publish(view, login, steps);
+        publish_first(view, login, steps);
     }
     // The pods learn of a key before anybody can use it.
     for child in &view.desired.config {
         steps.apply(ConditionType::WorkloadReady, child, view.observed);
     }
+    let unread = unread_keys(view);
+    if unread.is_some() {
+        tell(view, steps);
+    }
     for key in keys {
-        publish(view, key, steps);
+        if rotation::current(key).is_some() || unread.is_none() {
+            publish_first(view, key, steps);
+        }
+    }
+}
+
+/// Keeps the published generation, or publishes the first one. A newer one waits for its turn, behind the rollout.
+fn publish_first(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
+    let first = || credential.value().filter(|_| rotation::current(credential).is_none());
+    if let Some(value) = rotation::current(credential).or_else(first) {
+        publish(view, credential, value, steps);
+    }
+}
+
+/// Waits for pods that would refuse a new key. Behind the rollout, so that pods that read nothing any more can be replaced.
+pub(super) fn unread(view: &View<'_>, steps: &mut Steps) {
+    let is_new = |credential: &Credential| {
+        !credential.is_login() && credential.value().is_some() && rotation::current(credential).is_none()
+    };
+    if view.desired.credentials.iter().any(is_new)
+        && let Some(hold) = unread_keys(view)
+    {
+        steps.hold(hold);
+    }
+}
+
+/// The first pod that has not read the keys as they should be, as a wait.
+pub(super) fn unread_keys(view: &View<'_>) -> Option<Hold> {
+    match &view.observed.consumers {
+        Consumers::Unasked => None,
+        Consumers::Unknown(fault) => Some(Hold { until: soon(view), ..Hold::from_fault(fault, true) }),
+        Consumers::Known(pods) => {
+            let pod = pods.iter().find(|pod| pod.is_behind(&|report| has_read_keys(view, report)))?;
+            let hint = if pod.report.is_some() {
+                "it has not read the new ingestion keys yet; they are published when every pod accepts them"
+            } else {
+                "it does not say which ingestion keys it reads; the operator must reach its port 9090"
+            };
+            Some(Hold {
+                stage: ConditionType::CredentialsReady,
+                object: format!("Pod/{}", pod.pod),
+                reason: Reason::Waiting,
+                hint: hint.into(),
+                blocks: true,
+                until: soon(view),
+            })
+        }
+    }
+}
+
+fn has_read_keys(view: &View<'_>, report: &Report) -> bool {
+    report.keys == view.desired.keys.generation
+}
+
+/// The user that the ingest pods should log in as.
+pub(super) fn ingest_user(view: &View<'_>) -> Option<String> {
+    let ingest = view.desired.credentials.iter().find(|credential| credential.purpose == Use::Ingest)?;
+    ingest.user_of(view.stack, rotation::current(ingest)?.generation)
+}
+
+pub(super) fn soon(view: &View<'_>) -> Option<Timestamp> {
+    view.observed.now.checked_add(READ_INTERVAL).ok()
+}
+
+/// Tells the pods that have not read what is mounted to do so, and again when the kubelet was faster than its own view of
+/// the Secret.
+pub(super) fn tell(view: &View<'_>, steps: &mut Steps) {
+    let Consumers::Known(pods) = &view.observed.consumers else { return };
+    let now = view.observed.now;
+    let user = ingest_user(view);
+    let wanted = format!("{:x}.{}", view.desired.keys.generation, user.as_deref().unwrap_or_default());
+    let was_told = |pod: &Consumer| {
+        let Some((what, at)) = pod.told.as_deref().and_then(|told| told.split_once('@')) else {
+            return false;
+        };
+        let at = at.parse().ok().and_then(|at| Timestamp::from_second(at).ok());
+        what == wanted && at.is_some_and(|at| now.duration_since(at) < TELL_INTERVAL)
+    };
+    let has_read = |report: &Report| {
+        has_read_keys(view, report) && user.as_ref().is_none_or(|user| report.clickhouse_user == *user)
+    };
+    let is_up_to_date = |pod: &Consumer| pod.report.as_ref().is_some_and(has_read);
+    let behind: Vec<_> =
+        pods.iter().filter(|pod| !is_up_to_date(pod) && !was_told(pod)).map(|pod| pod.pod.clone()).collect();
+    if !behind.is_empty() {
+        let what = format!("{wanted}@{}", now.as_second());
+        steps.act(ConditionType::CredentialsReady, Action::Tell(behind, what));
     }
 }
 
 /// The action that generates a credential.
-pub(super) fn generate(credential: &Credential, generation: i64, migration_user: Option<String>) -> Action {
+pub(super) fn generate(
+    credential: &Credential,
+    generation: i64,
+    cause: Cause,
+    migration_user: Option<String>,
+) -> Action {
     let key = match &credential.purpose {
         Use::Key(_, key_type) => Some(*key_type),
         Use::Ingest | Use::Migrate(_) | Use::Reader(_) => None,
     };
-    Action::Generate(Generate { secret: credential.pending.clone(), generation, migration_user, key })
+    let secret = match &credential.purpose {
+        Use::Migrate(_) => credential.pending.clone(),
+        Use::Ingest | Use::Reader(_) | Use::Key(..) => credential.secret_of(generation),
+    };
+    let credential = credential.name.clone();
+    Action::Generate(Generate { secret, credential, generation, cause, migration_user, key })
 }
 
-fn publish(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
+/// Proves, applies and marks one generation.
+pub(super) fn publish(view: &View<'_>, credential: &Credential, value: &Value, steps: &mut Steps) {
     let stage = ConditionType::CredentialsReady;
-    let (Some(value), Some(secret)) = (credential.value(), secret::published(view.stack, credential)) else {
-        return;
-    };
+    let Some(secret) = secret::published(view.stack, credential, value) else { return };
     let child = Child::Secret(Box::new(secret));
     let key = child.key();
     let observed = view.observed;
@@ -115,19 +220,19 @@ fn publish(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
     if credential.is_login() && observed.catalogue.is_ok() {
         // A proof asks every endpoint, so it waits while one is away.
         if !is_lagging(view) || !is_established(view) {
-            prove(view, credential, settled, steps);
+            prove(view, credential, value, settled, steps);
         }
     } else if credential.is_login() && leads_elsewhere(view, &child) {
         return steps.hold(unproven(credential));
     }
     steps.apply(stage, &child, observed);
     if value.published_at.is_none() {
-        steps.act(stage, Action::MarkPublished(credential.pending.clone()));
+        steps.act(stage, Action::MarkPublished(credential.secret_of(value.generation)));
     }
 }
 
 /// Whether an endpoint lacks some of the access, or could not be read.
-fn is_lagging(view: &View<'_>) -> bool {
+pub(super) fn is_lagging(view: &View<'_>) -> bool {
     view.observed
         .catalogue
         .as_ref()
@@ -153,9 +258,15 @@ fn unproven(credential: &Credential) -> Hold {
 }
 
 /// Proves a login that is about to be published, changed, or has not been proven lately.
-pub(super) fn prove(view: &View<'_>, credential: &Credential, settled: bool, steps: &mut Steps) {
+pub(super) fn prove(
+    view: &View<'_>,
+    credential: &Credential,
+    value: &Value,
+    settled: bool,
+    steps: &mut Steps,
+) {
     let stage = ConditionType::CredentialsReady;
-    let (Some(user), Some(value)) = (credential.user(view.stack), credential.value()) else { return };
+    let Some(user) = credential.user_of(view.stack, value.generation) else { return };
     let is_new = value.published_at.is_none() && !settled;
     let is_touched = steps.steps.iter().any(|step| step.makes_user(&user));
     if view.observed.proven.contains(&user) && !is_new && !is_touched {
@@ -176,61 +287,26 @@ pub(super) fn prove(view: &View<'_>, credential: &Credential, settled: bool, ste
 pub(super) fn surplus(view: &View<'_>, steps: &mut Steps) {
     let Ok(catalogue) = &view.observed.catalogue else { return };
     // Where a newer login may be missing, an older one may be in use.
-    if is_lagging(view) {
+    let is_left = view.stack.drift != DriftPolicy::Enforce && !drift::drift(view).is_empty();
+    if is_lagging(view) || is_left {
         return;
     }
     for action in access::surplus(&view.desired.access, catalogue) {
         steps.act(ConditionType::AccessReady, Action::Access(action));
     }
-    for credential in &view.desired.credentials {
-        let Some(value) = credential.value().filter(|value| value.generation > 1) else { continue };
-        let older = retiring(view.stack, view.observed, std::slice::from_ref(credential));
-        if let (Some(published_at), false) = (value.published_at, older.is_empty()) {
-            steps.hold(Hold {
-                stage: ConditionType::AccessReady,
-                object: format!("Secret/{}", credential.published),
-                reason: Reason::Waiting,
-                hint: format!(
-                    "generation {} is published; the older ones are dropped ten minutes after",
-                    value.generation
-                ),
-                blocks: false,
-                until: published_at.checked_add(RETIREMENT).ok(),
-            });
-        }
-    }
-}
-
-/// Users of older generations that something may still log in with.
-pub(crate) fn retiring(stack: &Stack, observed: &Observed, credentials: &[Credential]) -> Vec<access::Login> {
-    let Ok(catalogue) = &observed.catalogue else { return Vec::new() };
-    let names = &stack.clickhouse.names;
-    let mut logins = Vec::new();
-    for credential in credentials {
-        let Some(value) = credential.value() else { continue };
-        let over = |at| observed.now.duration_since(at) >= RETIREMENT;
-        if value.published_at.is_some_and(over) {
-            continue;
-        }
-        for generation in 1..value.generation {
-            let (user, purpose) = match &credential.purpose {
-                Use::Ingest => (names.ingest_user(generation), access::Purpose::Ingest),
-                Use::Reader(name) => {
-                    (names.reader_user(name, generation), access::Purpose::Reader(name.clone()))
-                }
-                Use::Migrate(_) | Use::Key(..) => continue,
-            };
-            if catalogue.users.contains_key(&user) {
-                logins.push(access::Login { user, purpose, password: None });
-            }
-        }
-    }
-    logins
 }
 
 /// Secrets that credentials are kept in.
-pub(super) fn secret_keys(credentials: &[Credential]) -> impl Iterator<Item = ChildKey> {
-    credentials.iter().flat_map(|credential| {
-        [&credential.pending, &credential.published].map(|name| ChildKey::new(ChildKind::Secret, name))
-    })
+pub(super) fn secret_keys(view: &View<'_>) -> Vec<ChildKey> {
+    let mut keys = Vec::new();
+    for credential in &view.desired.credentials {
+        keys.push(ChildKey::new(ChildKind::Secret, &credential.published));
+        keys.push(ChildKey::new(ChildKind::Secret, &credential.pending));
+        let kept = credential.older.iter().map(|value| value.generation);
+        let kept = kept.filter(|generation| view.desired.retirements.keeps(credential, *generation));
+        keys.extend(
+            kept.map(|generation| ChildKey::new(ChildKind::Secret, credential.secret_of(generation))),
+        );
+    }
+    keys
 }

@@ -10,6 +10,7 @@ use crate::controller::credential::{self, State};
 use crate::controller::desired::Migration;
 use crate::controller::desired::metadata::SPEC_HASH;
 use crate::controller::observed::JobState;
+use crate::controller::rotation::Cause;
 
 /// Crashes in a row after which another attempt is not expected to end otherwise.
 const CRASHES: usize = 2;
@@ -96,10 +97,12 @@ fn start(view: &View<'_>, migration: &Migration, steps: &mut Steps) {
             credential::Use::Migrate(run) => Some(view.stack.clickhouse.names.migrate_user(run)),
             credential::Use::Ingest | credential::Use::Reader(_) | credential::Use::Key(..) => None,
         };
-        steps.act(ConditionType::CredentialsReady, generate(credential, *generation, user));
+        steps.act(ConditionType::CredentialsReady, generate(credential, *generation, Cause::First, user));
         return steps.hold(written_ahead(&credential.pending));
     }
-    prove(view, credential, false, steps);
+    if let Some(value) = credential.value() {
+        prove(view, credential, value, false, steps);
+    }
     steps.act(ConditionType::SchemaReady, Action::Apply(migration.job.clone()));
     steps.hold(running(&migration.job.key().name));
 }

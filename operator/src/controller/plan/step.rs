@@ -7,6 +7,7 @@ use weir_crds::{ConditionType, KeyType, Reason};
 use crate::access;
 use crate::controller::child::{Child, ChildKey};
 use crate::controller::observed::Fault;
+use crate::controller::rotation::Cause;
 
 /// One step, with the condition that it belongs to.
 #[derive(Debug)]
@@ -71,10 +72,16 @@ impl Hold {
             self.reason,
             Reason::Progressing
                 | Reason::Waiting
+                | Reason::Retiring
                 | Reason::MigrationRunning
                 | Reason::RolloutInProgress
                 | Reason::SpoolDraining
         )
+    }
+
+    /// Whether the stack is as its spec says meanwhile, so that nobody has to wait for the end of it.
+    pub(crate) const fn is_aside(&self) -> bool {
+        matches!(self.reason, Reason::Retiring)
     }
 }
 
@@ -93,8 +100,12 @@ pub(crate) enum Action {
     Create(Child),
     /// Logs in as a user and checks its rights.
     Prove(Proof),
+    /// Tells pods what to read, so that their mounts are refreshed at once.
+    Tell(Vec<String>, String),
     /// Notes when a credential was published.
     MarkPublished(String),
+    /// Notes when ClickHouse will refuse a generation.
+    MarkExpiry(String, Timestamp),
     /// Notes that the database is migrated, with its version where a login to read it is left.
     RecordMigration(Option<Proof>),
     /// Applies a child.
@@ -110,8 +121,12 @@ pub(crate) enum Action {
 pub(crate) struct Generate {
     /// Secret to write it into.
     pub(crate) secret: String,
+    /// Its name among the stack's credentials.
+    pub(crate) credential: String,
     /// Its generation.
     pub(crate) generation: i64,
+    /// Why it is made.
+    pub(crate) cause: Cause,
     /// User of the migration that it is for, when it is one's.
     pub(crate) migration_user: Option<String>,
     /// Type of the key, when it is one.
@@ -144,7 +159,9 @@ impl Action {
             Self::Generate(_) => "Generate",
             Self::Create(_) => "Create",
             Self::Prove(_) => "Prove",
+            Self::Tell(..) => "Tell",
             Self::MarkPublished(_) => "MarkPublished",
+            Self::MarkExpiry(..) => "MarkExpiry",
             Self::RecordMigration(_) => "RecordMigration",
             Self::Apply(_) => "Apply",
             Self::Delete(..) => "Delete",
@@ -164,6 +181,8 @@ impl std::fmt::Display for Action {
             }
             Self::Create(child) => write!(formatter, "create {}", child.key()),
             Self::Prove(proof) => write!(formatter, "prove the login of user {}", proof.user),
+            Self::Tell(pods, _) => write!(formatter, "refresh the mounts of {}", pods.join(", ")),
+            Self::MarkExpiry(secret, until) => write!(formatter, "mark Secret/{secret} to end at {until}"),
             Self::MarkPublished(secret) => write!(formatter, "mark Secret/{secret} as published"),
             Self::RecordMigration(_) => formatter.write_str("record the migration"),
             Self::Apply(child) => write!(formatter, "apply {}", child.key()),

@@ -3,18 +3,23 @@
 mod migration;
 mod rollout;
 mod spool;
+mod turning;
 
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
+use k8s_openapi::jiff::Timestamp;
 use weir_crds::SchemaStatus;
 
 use super::*;
 use crate::access::{Class, Entity, Intent, Kind};
 use crate::controller::child::{AppliedChild, ChildKey, ChildKind, Live, Version};
+use crate::controller::consumers::{Consumer, Consumers, Report};
+use crate::controller::credential;
 use crate::controller::desired::{self, Inputs, metadata::PUBLISHED_AT, secret};
 use crate::controller::fixture;
 use crate::controller::observed::Generations;
+use crate::controller::rotation::Cause;
 use crate::controller::workload::Workload;
 
 fn reachable() -> Observed {
@@ -47,19 +52,21 @@ fn moved() -> Stack {
 }
 
 fn plan_for(stack: &Stack, observed: &Observed) -> Plan {
-    let migrated = observed.is_migrated(stack, &fixture::image());
-    let owner = fixture::owner();
-    let generations = Generations { stack, observed };
-    let inputs = Inputs {
-        stack,
-        owner: &owner,
-        secrets: &observed.secrets,
-        highest: &generations,
-        migrated,
-        retiring: &[],
-    };
-    let desired = desired::desired(&inputs);
+    let desired = desired_of(stack, observed);
     plan(&View { stack, desired: &desired, observed })
+}
+
+fn desired_of(stack: &Stack, observed: &Observed) -> Desired {
+    let generations = Generations { stack, observed };
+    let credentials = credential::credentials(stack, &observed.secrets, &generations);
+    desired::desired(Inputs {
+        stack,
+        owner: &fixture::owner(),
+        secrets: &observed.secrets,
+        retirements: rotation::assess(stack, observed, &credentials),
+        credentials,
+        migrated: observed.is_migrated(stack, &fixture::image()),
+    })
 }
 
 fn position(plan: &Plan, text: &str) -> usize {
@@ -74,8 +81,8 @@ fn position(plan: &Plan, text: &str) -> usize {
 fn with_credentials(mut observed: Observed, published: bool) -> Observed {
     let stack = fixture::checked();
     for name in ["ingest", "user-grafana", "key-web"] {
-        let pending = format!("store-{name}-pending");
-        let mut backing = secret::pending(&stack, pending.clone(), 1, "a value of the model");
+        let pending = format!("store-{name}-g1");
+        let mut backing = secret::ahead(&stack, name, 1, &Cause::First, "a value of the model");
         if published {
             backing
                 .metadata
@@ -174,7 +181,7 @@ fn the_finalizer_comes_before_the_first_effect() {
 #[test]
 fn credentials_are_written_ahead_before_anything_accepts_them() {
     let plan = plan_of(&reachable());
-    assert!(plan.summary().iter().any(|step| step == "generate Secret/store-ingest-pending generation 1"));
+    assert!(plan.summary().iter().any(|step| step == "generate Secret/store-ingest-g1 generation 1"));
     assert!(!plan.summary().iter().any(|step| step.starts_with("create user weir_retail__store_ingest")));
     assert!(matches!(plan.steps.last(), Some(Step::Hold(hold)) if hold.reason == Reason::Progressing));
 }
@@ -183,8 +190,8 @@ fn credentials_are_written_ahead_before_anything_accepts_them() {
 fn users_are_proven_before_they_are_published_and_marked_after() {
     let plan = plan_of(&with_credentials(reachable(), false));
     for (user, secret, pending) in [
-        ("weir_retail__store_ingest_g1", "store-ingest-clickhouse", "store-ingest-pending"),
-        ("weir_retail__store_reader_grafana_g1", "store-user-grafana", "store-user-grafana-pending"),
+        ("weir_retail__store_ingest_g1", "store-ingest-clickhouse", "store-ingest-g1"),
+        ("weir_retail__store_reader_grafana_g1", "store-user-grafana", "store-user-grafana-g1"),
     ] {
         let order = [
             position(&plan, &format!("create user {user}")),
@@ -202,6 +209,54 @@ fn the_pods_learn_of_a_key_before_it_is_published() {
     assert!(
         position(&plan, "apply Secret/store-ingest-keys") < position(&plan, "apply Secret/store-key-web")
     );
+}
+
+/// A settled stack whose second key has just been written ahead.
+fn with_a_new_key(pods: Vec<Consumer>) -> Observed {
+    let mut observed = with_database(settled());
+    observed.secrets.get_mut("store-key-web-g1").unwrap().metadata.annotations = None;
+    observed.consumers = Consumers::Known(pods);
+    observed
+}
+
+fn pod(keys: Option<u64>) -> Consumer {
+    let report = keys.map(Report::of);
+    Consumer { pod: "store-ingest-0".into(), is_ready: true, told: None, report }
+}
+
+#[test]
+fn a_key_is_published_when_every_ready_pod_has_read_it() {
+    let stack = fixture::checked();
+    let current = desired_of(&stack, &settled()).keys.generation;
+    let publishes = |observed: &Observed| {
+        plan_of(observed).summary().contains(&"mark Secret/store-key-web-g1 as published".to_owned())
+    };
+    assert!(publishes(&with_a_new_key(Vec::new())), "no pod can refuse it");
+    assert!(publishes(&with_a_new_key(vec![pod(Some(current))])));
+    for behind in [pod(Some(current - 1)), pod(None)] {
+        let observed = with_a_new_key(vec![pod(Some(current)), behind]);
+        assert!(!publishes(&observed));
+        let plan = plan_of(&observed);
+        assert!(plan.summary().iter().any(|step| step.starts_with("refresh the mounts of store-ingest-0")));
+        let Some(Step::Hold(hold)) = plan.steps.last() else { panic!("no hold") };
+        assert!(hold.blocks && hold.is_progress() && hold.object == "Pod/store-ingest-0", "{hold:?}");
+    }
+}
+
+#[test]
+fn a_pod_that_was_told_is_told_again_only_after_a_while() {
+    let told = |seconds: i64| {
+        let mut observed = with_a_new_key(vec![pod(None)]);
+        let plan = plan_of(&observed);
+        let what = plan.steps.iter().find_map(|step| match step {
+            Step::Do(_, Action::Tell(_, what)) => Some(what.clone()),
+            Step::Do(..) | Step::Hold(_) => None,
+        });
+        observed.consumers = Consumers::Known(vec![Consumer { told: what, ..pod(None) }]);
+        observed.now = Timestamp::from_second(seconds).unwrap();
+        plan_of(&observed).summary().iter().any(|step| step.starts_with("refresh"))
+    };
+    assert_eq!([0, 4, 5].map(told), [false, false, true]);
 }
 
 #[test]
@@ -237,7 +292,8 @@ fn a_login_is_not_pointed_elsewhere_without_proof() {
         &observed.secrets,
         &Generations { stack: &fixture::checked(), observed: &observed },
     );
-    let published = secret::published(&fixture::checked(), &credentials[1]).unwrap();
+    let value = credentials[1].value().unwrap();
+    let published = secret::published(&fixture::checked(), &credentials[1], value).unwrap();
     observed.secrets.insert("store-user-grafana".into(), published);
     let plan = plan_for(&moved(), &observed);
     assert!(!plan.summary().contains(&"apply Secret/store-user-grafana".to_owned()));
@@ -261,15 +317,8 @@ fn an_endpoint_that_lags_stops_no_repair_of_what_was_published() {
     observed.live.remove(&ChildKey::new(ChildKind::Service, "store-ingest"));
     observed.catalogue = Ok(Arc::new(catalogue));
     let stack = fixture::checked();
-    let generations = Generations { stack: &stack, observed: &observed };
-    let desired = desired::desired(&Inputs {
-        stack: &stack,
-        owner: &fixture::owner(),
-        secrets: &observed.secrets,
-        highest: &generations,
-        migrated: true,
-        retiring: &[],
-    });
+    observed.jobs.insert(run_name(), succeeded_job());
+    let desired = desired_of(&stack, &observed);
     let view = View { stack: &stack, desired: &desired, observed: &observed };
     let mut steps = Steps::default();
     access::credentials(&view, &mut steps);

@@ -54,6 +54,7 @@ fn condition<'a>(status: &'a AnalyticsStackStatus, type_: &str) -> Option<(&'a s
 #[case::clickhouse_down(vec![hold(ConditionType::DependenciesReady, Reason::ClickhouseUnreachable)], true, true, "False", Verdict::InProgress)]
 #[case::registry_down(vec![hold(ConditionType::ImageResolved, Reason::RegistryUnreachable)], false, false, "False", Verdict::InProgress)]
 #[case::secret_missing(vec![hold(ConditionType::DependenciesReady, Reason::SecretNotFound)], false, false, "False", Verdict::InProgress)]
+#[case::old_generation_ends_later(vec![Hold { blocks: false, ..hold(ConditionType::CredentialsReady, Reason::Retiring) }], true, true, "True", Verdict::Current)]
 #[case::rollout_failed(vec![hold(ConditionType::WorkloadReady, Reason::RolloutFailed)], true, true, "False", Verdict::InProgress)]
 #[case::wrong_password(vec![hold(ConditionType::DependenciesReady, Reason::ClickhouseAuthenticationFailed)], true, true, "False", Verdict::Failed)]
 #[case::invalid_spec(vec![hold(ConditionType::SpecValid, Reason::InvalidSpec)], true, true, "False", Verdict::Failed)]

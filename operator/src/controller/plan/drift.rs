@@ -1,0 +1,69 @@
+//! What somebody changed in ClickHouse by hand: told from what the spec, a rotation or a lost server asks for.
+
+use weir_crds::{ConditionType, DriftPolicy, Reason};
+
+use super::{Hold, Steps, View};
+use crate::access::{self, Action};
+
+/// The changes that would put everything back, when nothing but a hand can have made them necessary.
+pub(crate) fn drift(view: &View<'_>) -> Vec<Action> {
+    let Ok(catalogue) = &view.observed.catalogue else { return Vec::new() };
+    let access = &view.desired.access;
+    let was_in_order = view.observed.status.access_digest.as_ref() == Some(&access.digest());
+    if !was_in_order {
+        return Vec::new();
+    }
+    let mut changes = access::plan(access, catalogue).actions;
+    changes.extend(access::surplus(access, catalogue));
+    changes
+}
+
+/// Why everything is put back: a hand, or a server that holds nothing of the stack.
+pub(crate) fn cause(view: &View<'_>, changes: &[Action]) -> String {
+    let Ok(catalogue) = &view.observed.catalogue else { return String::new() };
+    let names = &view.stack.clickhouse.names;
+    let is_lost =
+        !catalogue.databases.contains(&names.database) || !catalogue.roles.contains(&names.ingest_role());
+    let cause = if is_lost { "ClickHouse was replaced or restored" } else { "access was changed by hand" };
+    let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+    format!("{cause}; put back: {}", changes.join("; "))
+}
+
+/// Digest of the access that is in order now, for status.
+pub(crate) fn digest_in_order(view: &View<'_>) -> Option<String> {
+    let Ok(catalogue) = &view.observed.catalogue else { return None };
+    let access = &view.desired.access;
+    let planned = access::plan(access, catalogue);
+    let is_in_order = planned.actions.is_empty()
+        && planned.conflicts.is_empty()
+        && access::surplus(access, catalogue).is_empty()
+        && catalogue.lagging(access).is_empty();
+    is_in_order.then(|| access.digest())
+}
+
+/// Whether changes by hand are left, and says so where they are to be reported. A lost database is never left.
+pub(super) fn is_left(view: &View<'_>, steps: &mut Steps) -> bool {
+    let policy = view.stack.drift;
+    if policy == DriftPolicy::Enforce || view.observed.has_lost_database(view.stack) {
+        return false;
+    }
+    let changes = drift(view);
+    if changes.is_empty() {
+        return false;
+    }
+    if policy == DriftPolicy::Report {
+        let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+        steps.hold(Hold {
+            stage: ConditionType::AccessReady,
+            object: "ClickHouse/access".into(),
+            reason: Reason::DriftFound,
+            hint: format!(
+                "it was changed by hand and is left, as spec.policy.drift says; Enforce would {}",
+                changes.join("; ")
+            ),
+            blocks: false,
+            until: None,
+        });
+    }
+    true
+}

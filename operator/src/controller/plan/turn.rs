@@ -1,0 +1,209 @@
+//! Phases of rotation: what was revoked goes first, a new generation is published behind the rollout, old ones end last.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::jiff::Timestamp;
+use weir_crds::{ConditionType, Reason};
+
+use super::access::{generate, ingest_user, is_lagging, publish, soon, tell, unread_keys};
+use super::{Action, Hold, Steps, View, written_ahead};
+use crate::access;
+use crate::controller::consumers::Consumers;
+use crate::controller::credential::Credential;
+use crate::controller::rotation::{self, Cause, Retirement};
+
+/// Starts what is to be revoked, and refuses what was, before anything else is looked at: neither ClickHouse nor the
+/// registry nor a rollout can hold it up.
+pub(super) fn revocations(view: &View<'_>, steps: &mut Steps) {
+    let mut started = None;
+    for credential in &view.desired.credentials {
+        if let Some(value) = to_be_revoked(view, credential) {
+            let cause = Cause::Revoke(value);
+            let action = generate(credential, credential.next, cause, None);
+            steps.act(ConditionType::CredentialsReady, action);
+            started = Some(credential.secret_of(credential.next));
+        }
+    }
+    if let Some(secret) = started {
+        return steps.hold(written_ahead(&secret));
+    }
+    if !is_revoking(view) {
+        return;
+    }
+    if let Ok(catalogue) = &view.observed.catalogue {
+        let actions = access::revocations(&view.desired.access, catalogue, &revoked_users(view));
+        for action in actions {
+            steps.act(ConditionType::CredentialsReady, Action::Access(action));
+        }
+    }
+    for child in &view.desired.config {
+        steps.apply(ConditionType::CredentialsReady, child, view.observed);
+    }
+    if unread_keys(view).is_some() {
+        tell(view, steps);
+    }
+}
+
+fn is_revoking(view: &View<'_>) -> bool {
+    let request = view.stack.requests.revoke.as_ref().map(|request| &request.value);
+    request.is_some() && request != view.observed.status.last_handled_revoke.as_ref()
+}
+
+fn to_be_revoked(view: &View<'_>, credential: &Credential) -> Option<String> {
+    let request = view.stack.requests.revoke.as_ref().filter(|request| request.concerns(credential))?;
+    let is_started =
+        |value: &str| credential.generations().any(|known| known.cause == Cause::Revoke(value.to_owned()));
+    let has_value = credential.value().is_some();
+    (is_revoking(view) && has_value && !is_started(&request.value)).then(|| request.value.clone())
+}
+
+fn revoked_users(view: &View<'_>) -> BTreeSet<String> {
+    let users = view.desired.credentials.iter().flat_map(|credential| {
+        let below = rotation::revoked_below(credential);
+        (1..below).filter_map(|generation| credential.user_of(view.stack, generation))
+    });
+    users.collect()
+}
+
+/// Value of the request to revoke, once every pod and ClickHouse refuse what it names.
+pub(crate) fn handled_revoke(view: &View<'_>) -> Option<String> {
+    let request = view.stack.requests.revoke.as_ref()?;
+    let Ok(catalogue) = &view.observed.catalogue else { return None };
+    let is_done = |credential: &Credential| {
+        let is_started =
+            credential.generations().any(|value| value.cause == Cause::Revoke(request.value.clone()));
+        let is_refused = if credential.is_login() {
+            let below = 1..rotation::revoked_below(credential);
+            let mut users = below.filter_map(|generation| credential.user_of(view.stack, generation));
+            users.all(|user| !catalogue.users.contains_key(&user))
+        } else {
+            unread_keys(view).is_none()
+        };
+        is_started && is_refused
+    };
+    let mut concerned =
+        view.desired.credentials.iter().filter(|credential| request.concerns(credential)).peekable();
+    (concerned.peek().is_some() && concerned.all(is_done)).then(|| request.value.clone())
+}
+
+/// Value of the request to rotate, once every credential that it names has a generation made for it.
+pub(crate) fn handled_rotate(view: &View<'_>) -> Option<String> {
+    let request = view.stack.requests.rotate.as_ref()?;
+    let is_made = |credential: &Credential| {
+        credential.generations().any(|value| value.cause == Cause::Rotate(request.value.clone()))
+    };
+    let mut concerned =
+        view.desired.credentials.iter().filter(|credential| request.concerns(credential)).peekable();
+    (concerned.peek().is_some() && concerned.all(is_made)).then(|| request.value.clone())
+}
+
+/// Publishes new generations, starts those that are due, and lets old ones end. Only reached when nothing else is going
+/// on: no rollout, no migration, nothing that somebody has to mend.
+pub(super) fn turn(view: &View<'_>, steps: &mut Steps) {
+    for credential in &view.desired.credentials {
+        advance(view, credential, steps);
+    }
+    for credential in &view.desired.credentials {
+        start(view, credential, steps);
+    }
+    for credential in &view.desired.credentials {
+        expire(view, credential, steps);
+        wait(view, credential, steps);
+    }
+    stuck(view, steps);
+}
+
+/// Publishes the newest generation in place of the one that consumers have.
+fn advance(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
+    let (Some(newest), Some(current)) = (credential.value(), rotation::current(credential)) else { return };
+    if newest.generation == current.generation {
+        return;
+    }
+    if !credential.is_login() {
+        if let Some(hold) = unread_keys(view) {
+            return steps.hold(Hold { blocks: false, ..hold });
+        }
+    } else if view.observed.catalogue.is_err() || is_lagging(view) {
+        // The login changes when it was proven on every endpoint.
+        return;
+    }
+    publish(view, credential, newest, steps);
+    // In the same pass, so that the old login ends also when no other pass follows.
+    let ends =
+        rotation::policy(view.stack, credential).map(|policy| rotation::cap(view.observed.now, policy));
+    if let (Some(until), None) = (ends, current.expires_at) {
+        end_at(view, credential, current.generation, until, steps);
+    }
+}
+
+fn start(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
+    if credential.is_login() && (view.observed.catalogue.is_err() || is_lagging(view)) {
+        return;
+    }
+    let Some(policy) = rotation::policy(view.stack, credential) else { return };
+    let handled = view.observed.status.last_handled_rotate.as_ref();
+    let request = view.stack.requests.rotate.as_ref();
+    let request = request.filter(|request| request.concerns(credential) && handled != Some(&request.value));
+    let now = view.observed.now;
+    if let Some(cause) = rotation::due(credential, policy, request, &view.stack.uid, now) {
+        let action = generate(credential, credential.next, cause, None);
+        steps.act(ConditionType::CredentialsReady, action);
+    }
+}
+
+/// Lets ClickHouse refuse every old login at its cap.
+fn expire(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
+    let Some(policy) = rotation::policy(view.stack, credential) else { return };
+    for value in credential.older.iter().filter(|value| value.expires_at.is_none()) {
+        let is_kept = view.desired.retirements.keeps(credential, value.generation);
+        let replaced_at = rotation::replaced_at(credential, value.generation).filter(|_| is_kept);
+        if let Some(at) = replaced_at {
+            end_at(view, credential, value.generation, rotation::cap(at, policy), steps);
+        }
+    }
+}
+
+fn end_at(view: &View<'_>, credential: &Credential, generation: i64, until: Timestamp, steps: &mut Steps) {
+    let Ok(catalogue) = &view.observed.catalogue else { return };
+    let Some(user) = credential.user_of(view.stack, generation) else { return };
+    if catalogue.users.contains_key(&user) {
+        steps.act(ConditionType::AccessReady, Action::Access(access::Action::ExpireUser(user, until)));
+        steps.act(ConditionType::AccessReady, Action::MarkExpiry(credential.secret_of(generation), until));
+    }
+}
+
+/// Says why an old generation is still there, and when it is looked at again.
+fn wait(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
+    for (generation, retirement) in view.desired.retirements.of(credential) {
+        let Retirement::Keep { until, why } = retirement else { continue };
+        if rotation::replaced_at(credential, *generation).is_none() {
+            continue;
+        }
+        steps.hold(Hold {
+            stage: ConditionType::CredentialsReady,
+            object: format!("Secret/{}", credential.published),
+            reason: Reason::Retiring,
+            hint: format!("generation {generation} is replaced and ends later: {why}"),
+            blocks: false,
+            until: Some(*until),
+        });
+    }
+}
+
+/// Names the pods that still log in as an older user.
+fn stuck(view: &View<'_>, steps: &mut Steps) {
+    let Consumers::Known(pods) = &view.observed.consumers else { return };
+    let Some(user) = ingest_user(view) else { return };
+    let is_older = |name: &str| !name.is_empty() && name != user;
+    let behind = pods.iter().find(|pod| pod.is_behind(&|report| !is_older(&report.clickhouse_user)));
+    let Some(pod) = behind else { return };
+    tell(view, steps);
+    steps.hold(Hold {
+        stage: ConditionType::CredentialsReady,
+        object: format!("Pod/{}", pod.pod),
+        reason: Reason::Waiting,
+        hint: format!("it does not log in to ClickHouse as {user} yet; the older user stays until it does, or until its cap"),
+        blocks: false,
+        until: soon(view),
+    });
+}
