@@ -1,0 +1,114 @@
+//! Readers by their profile, and the end of old users.
+
+use super::*;
+
+#[tokio::test]
+async fn an_old_user_ends_at_its_cap_without_anybody_and_its_use_is_seen_until_then() {
+    use k8s_openapi::jiff::{SignedDuration, Timestamp};
+    let (connection, stack) = (administrator(), stack("expire"));
+    let desired = stack.desired(&stack.logins());
+    pass(&connection, &desired).await;
+    let (old, idle) = (stack.names.ingest_user(1), stack.names.reader_user("bi", 1));
+    let used = login(&connection, &old);
+    used.value("SELECT 1").await.unwrap();
+    let users = [old.clone(), idle.clone()];
+    connection.execute("SYSTEM FLUSH LOGS").await.unwrap();
+    // Only its owner's use counts, not a proof of the operator.
+    let seen = fetch_last_use(&connection, &users).await.unwrap();
+    assert_eq!(seen.keys().collect::<Vec<_>>(), Vec::<&String>::new(), "{seen:?}");
+    let body = as_a_client(&old, "", "SELECT 2").await;
+    assert_eq!(body.as_deref(), Ok("2"));
+    connection.execute("SYSTEM FLUSH LOGS").await.unwrap();
+    let seen = fetch_last_use(&connection, &users).await.unwrap();
+    assert_eq!(seen.keys().collect::<Vec<_>>(), [&old]);
+    let now = Timestamp::now().as_second();
+    assert!((now - 60..=now + 1).contains(&seen[&old]), "{seen:?}");
+
+    let until = Timestamp::now().checked_add(SignedDuration::from_hours(1)).unwrap();
+    let expire = |until| Action::ExpireUser(old.clone(), until);
+    apply(&connection, &desired.owner, &expire(until)).await.unwrap();
+    assert_eq!(code_of(&used, "SELECT 1").await, None, "it ends only later");
+    let past = Timestamp::now().checked_sub(SignedDuration::from_secs(2)).unwrap();
+    apply(&connection, &desired.owner, &expire(past)).await.unwrap();
+    assert_eq!(code_of(&used, "SELECT 1").await, Some(516));
+    assert_eq!(pass(&connection, &desired).await, [], "a pass gives it nothing back");
+}
+
+/// Runs a query as something other than the operator.
+async fn as_a_client(user: &str, parameters: &str, query: &str) -> Result<String, u16> {
+    use http_body_util::{BodyExt as _, Full};
+    use hyper_util::client::legacy::Client;
+    let client = Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
+    let request = http::Request::post(format!("{}/?{parameters}", setting("WEIR_TEST_CLICKHOUSE_URL")))
+        .header("x-clickhouse-user", user)
+        .header("x-clickhouse-key", password_of(user))
+        .body(Full::new(bytes::Bytes::copy_from_slice(query.as_bytes())))
+        .unwrap();
+    let response = client.request(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8_lossy(&body).trim().to_owned();
+    if status.is_success() { Ok(text) } else { Err(status.as_u16()) }
+}
+
+#[tokio::test]
+async fn a_reader_of_hyperdx_may_change_exactly_four_settings_and_custom_what_it_was_given() {
+    let (connection, stack) = (administrator(), stack("profiles"));
+    let tables = vec![("events".to_owned(), vec!["a".to_owned()]), ("links".to_owned(), Vec::new())];
+    let limited = Setting { value: Some("2".into()), max: Some("4".into()), ..Setting::plain("max_threads") };
+    let readers = [
+        Reader { settings: hyperdx_settings(), ..reader("hyperdx") },
+        Reader { reads: Reads::Tables(tables), settings: vec![limited], ..reader("custom") },
+        Reader { hosts: Hosts::Networks(["192.0.2.0/24".to_owned()].into()), ..reader("elsewhere") },
+    ];
+    let login = |name: &str| {
+        let user = stack.names.reader_user(name, 1);
+        let password = Some(PasswordHash::of(&password_of(&user)));
+        Login { user, purpose: Purpose::Reader(name.into()), password }
+    };
+    let logins: Vec<_> = readers.iter().map(|reader| login(&reader.name)).collect();
+    let desired = stack.desired_with(&readers, &logins);
+    pass(&connection, &desired).await;
+    assert_eq!(pass(&connection, &desired).await, [], "a second pass");
+
+    let database = identifier(&stack.names.database);
+    for statement in [
+        format!("CREATE TABLE {database}.events (a Int8, b Int8) ENGINE = MergeTree ORDER BY a"),
+        format!("CREATE TABLE {database}.links (a Int8) ENGINE = MergeTree ORDER BY a"),
+    ] {
+        connection.execute(&statement).await.unwrap();
+    }
+    let [hyperdx, custom, elsewhere] =
+        ["hyperdx", "custom", "elsewhere"].map(|name| stack.names.reader_user(name, 1));
+    for user in [&hyperdx, &custom] {
+        prove(&connection, user, &password_of(user).into(), &desired.required(user)).await.unwrap();
+    }
+    assert!(prove(&connection, &elsewhere, &password_of(&elsewhere).into(), &[]).await.is_err());
+
+    let count = format!("SELECT count() FROM {database}.events");
+    for setting in [
+        "max_rows_to_read=1000000",
+        "read_overflow_mode=break",
+        "cancel_http_readonly_queries_on_client_close=1",
+        "wait_end_of_query=1",
+    ] {
+        assert_eq!(as_a_client(&hyperdx, setting, &count).await.err(), None, "{setting}");
+    }
+    for setting in ["max_threads=1", "readonly=0", "log_comment=x"] {
+        assert_eq!(as_a_client(&hyperdx, setting, &count).await.err(), Some(500), "{setting}");
+    }
+    let first = format!("SELECT a FROM {database}.events");
+    assert_eq!(as_a_client(&custom, "max_threads=4", &first).await.err(), None);
+    assert_eq!(as_a_client(&custom, "max_threads=5", &first).await.err(), Some(500), "over its limit");
+    assert!(as_a_client(&custom, "", &format!("SELECT b FROM {database}.events")).await.is_err());
+    assert!(as_a_client(&custom, "", &format!("SELECT a FROM {database}.links")).await.is_ok());
+
+    // Somebody widens a reader by hand.
+    let user = identifier(&hyperdx);
+    connection.execute(&format!("ALTER USER {user} SETTINGS readonly = 0")).await.unwrap();
+    let user = identifier(&elsewhere);
+    connection.execute(&format!("ALTER USER {user} HOST ANY")).await.unwrap();
+    assert_eq!(pass(&connection, &desired).await.len(), 2);
+    assert_eq!(pass(&connection, &desired).await, []);
+    assert_eq!(as_a_client(&hyperdx, "readonly=0", &count).await.err(), Some(500));
+}
