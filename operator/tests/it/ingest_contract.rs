@@ -3,7 +3,7 @@
 use clap::{CommandFactory as _, Parser as _};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use weir_crds::AnalyticsStack;
-use weir_ingest::args::{Args, Command};
+use weir_ingest::args::{Args, Command, SpoolAction};
 use weir_ingest::settings::Settings;
 use weir_operator::render::{Pods, pods};
 
@@ -67,6 +67,8 @@ fn ingest_takes_what_is_said_about_its_doors() {
     ingest.limits.max_event_bytes = Some(4096);
     ingest.limits.address_rate_limit = Some(50);
     ingest.limits.key_rate_limit = Some(500);
+    ingest.posthog.enabled = false;
+    ingest.path_prefix = Some("/ingest".into());
     ingest.privacy.ip = weir_crds::IpPolicy::Truncate;
     ingest.privacy.property_denylist = vec!["email".into(), "phone".into()];
     let pod = pods(&stack, &pinned(), None).expect("the stack is valid").ingest;
@@ -75,6 +77,25 @@ fn ingest_takes_what_is_said_about_its_doors() {
     assert_eq!(settings.policy.ip, weir_ingest::settings::IpPolicy::Truncate);
     assert_eq!(settings.policy.denied_properties, ["email", "phone"]);
     assert_eq!(settings.admission.address_rate.unwrap().events_per_second.get(), 50);
+    assert_eq!(settings.keys.rate.unwrap().events_per_second.get(), 500);
+    assert!(!settings.paths.posthog);
+    assert_eq!(settings.paths.prefix.as_deref(), Some("/ingest"));
+}
+
+#[test]
+fn ingest_and_its_drain_take_the_spool_of_their_pods() {
+    let mut stack = stack();
+    stack.spec.ingest.spool = Some(weir_crds::SpoolSpec { size: "10Gi".into(), storage_class_name: None });
+    let Pods { ingest, drain, .. } = pods(&stack, &pinned(), None).expect("the stack is valid");
+    let serving = Settings::from_args(&parse(container(&ingest)).settings).unwrap().spool.unwrap();
+    assert!(serving.max_bytes < 10 << 30, "the spool would fill its volume");
+    let args = parse(container(&drain));
+    assert!(matches!(args.command, Some(Command::Spool(SpoolAction::Drain { .. }))));
+    let draining = Settings::from_args(&args.settings).unwrap().spool.unwrap();
+    for (pod, dir) in [(&ingest, serving.dir), (&drain, draining.dir)] {
+        let mounts = container(pod).volume_mounts.iter().flatten();
+        assert!(mounts.into_iter().any(|mount| dir.starts_with(&mount.mount_path)), "{}", dir.display());
+    }
 }
 
 #[test]
