@@ -7,34 +7,7 @@ use std::time::Instant;
 
 use crate::pieces::Pieces;
 use crate::pieces::Rope;
-
-/// The tables that are written, in the order in which they are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Table {
-    /// Events themselves.
-    Events,
-    /// Properties of persons.
-    Properties,
-    /// Times and state of persons.
-    Persons,
-    /// Which distinct ids are one person.
-    Links,
-}
-
-impl Table {
-    /// All tables. Events come first: a fact without its event could not be explained.
-    pub const ALL: [Self; 4] = [Self::Events, Self::Properties, Self::Persons, Self::Links];
-
-    /// Name in ClickHouse.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Events => "events_data",
-            Self::Properties => "person_properties",
-            Self::Persons => "person_facts",
-            Self::Links => "links",
-        }
-    }
-}
+use crate::table::Table;
 
 /// Where the rows of an event end, in each table.
 type Ends = [usize; Table::ALL.len()];

@@ -7,11 +7,11 @@ mod head;
 use uuid::Uuid;
 
 use crate::batch::Rows;
-use crate::batch::Table;
 use crate::event::EventRow;
 use crate::event::Fact;
 use crate::event::Reception;
 use crate::identity::person_id;
+use crate::table::Table;
 
 pub(crate) use head::EventHead;
 pub(crate) use head::head;
@@ -21,17 +21,18 @@ pub fn columns(table: Table) -> &'static str {
     match table {
         Table::Events => {
             "uuid, api_key, event, distinct_id, person_id, session_id, window_id, elements_chain, timestamp, \
-             inserted_at, ip, user_agent, current_url, host, properties"
+             client_day, inserted_at, ip, user_agent, current_url, host, properties"
         }
-        Table::Properties => "person_id, key, set_v, once_v",
-        Table::Persons => "person_id, distinct_id, created_at, updated_at, is_identified",
+        Table::Properties => "person_id, key, set_v, once_v, unset_by",
+        Table::SetOnce => "person_id, key, at, event_id, value",
+        Table::Persons => "person_id, distinct_id, created_at, updated_at, identified_by",
         Table::Links => "distinct_id, linked_id, kind, person_id, linked_person_id, linked_by",
     }
 }
 
-/// 1900-01-01: what `set_v` holds when nothing was set, as in its column default.
+/// 1900-01-01: what `set_v` and `unset_by` hold when nothing was set or unset, as in their column defaults.
 const EARLIEST: i64 = -2_208_988_800_000_000;
-/// The last microsecond of 2299: what `once_v` holds when nothing was set, as in its column default.
+/// The last microsecond of 2299: what `once_v` and `identified_by` hold when nothing was, as in their column defaults.
 const LATEST: i64 = 10_413_791_999_999_999;
 
 /// Encodes one event and its facts.
@@ -43,18 +44,19 @@ pub fn encode(rows: &mut Rows, reception: &Reception<'_>, event: &EventRow<'_>, 
                 encode_person(rows.table_mut(Table::Persons), event, *is_identified);
             }
             Fact::Set { key, value } => {
-                let block = rows.table_mut(Table::Properties);
-                put_uuid(block, event.person_id);
-                put_text(block, key);
-                put_value(block, event.timestamp, event.uuid, value);
-                put_value(block, LATEST, Uuid::max(), "");
+                encode_property(rows, event, key, &Operation { set: Some(value), ..Operation::default() });
             }
             Fact::SetOnce { key, value } => {
-                let block = rows.table_mut(Table::Properties);
-                put_uuid(block, event.person_id);
-                put_text(block, key);
-                put_value(block, EARLIEST, Uuid::nil(), "");
-                put_value(block, event.timestamp, event.uuid, value);
+                encode_property(
+                    rows,
+                    event,
+                    key,
+                    &Operation { set_once: Some(value), ..Operation::default() },
+                );
+                encode_set_once(rows.table_mut(Table::SetOnce), event, key, value);
+            }
+            Fact::Unset { key } => {
+                encode_property(rows, event, key, &Operation { is_unset: true, ..Operation::default() });
             }
             Fact::Link { linked_id, kind } => {
                 let block = rows.table_mut(Table::Links);
@@ -63,8 +65,7 @@ pub fn encode(rows: &mut Rows, reception: &Reception<'_>, event: &EventRow<'_>, 
                 block.push(*kind as u8);
                 put_uuid(block, event.person_id);
                 put_uuid(block, person_id(linked_id));
-                put_time(block, event.timestamp);
-                put_uuid(block, event.uuid);
+                put_order(block, event.timestamp, event.uuid);
             }
         }
     }
@@ -82,6 +83,7 @@ fn encode_event(block: &mut Vec<u8>, reception: &Reception<'_>, event: &EventRow
     put_text(block, &event.promoted.window_id);
     put_text(block, &event.promoted.elements_chain);
     put_time(block, event.timestamp);
+    block.extend_from_slice(&event.client_day.to_le_bytes());
     put_time(block, reception.received_at);
     put_text(block, &event.ip);
     put_text(block, reception.user_agent);
@@ -95,14 +97,57 @@ fn encode_person(block: &mut Vec<u8>, event: &EventRow<'_>, is_identified: bool)
     put_text(block, &event.distinct_id);
     put_time(block, event.timestamp);
     put_time(block, event.timestamp);
-    block.push(u8::from(is_identified));
+    if is_identified {
+        put_order(block, event.timestamp, event.uuid)
+    } else {
+        put_order(block, LATEST, Uuid::max())
+    }
+}
+
+/// One operation on a property; the others are neutral in its row.
+#[derive(Default)]
+struct Operation<'a> {
+    set: Option<&'a str>,
+    set_once: Option<&'a str>,
+    is_unset: bool,
+}
+
+fn encode_property(rows: &mut Rows, event: &EventRow<'_>, key: &str, operation: &Operation<'_>) {
+    let Operation { set, set_once, is_unset } = operation;
+    let block = rows.table_mut(Table::Properties);
+    put_uuid(block, event.person_id);
+    put_text(block, key);
+    match set {
+        Some(value) => put_value(block, event.timestamp, event.uuid, value),
+        None => put_value(block, EARLIEST, Uuid::nil(), ""),
+    }
+    match set_once {
+        Some(value) => put_value(block, event.timestamp, event.uuid, value),
+        None => put_value(block, LATEST, Uuid::max(), ""),
+    }
+    if *is_unset {
+        put_order(block, event.timestamp, event.uuid);
+    } else {
+        put_order(block, EARLIEST, Uuid::nil());
+    }
+}
+
+fn encode_set_once(block: &mut Vec<u8>, event: &EventRow<'_>, key: &str, value: &str) {
+    put_uuid(block, event.person_id);
+    put_text(block, key);
+    put_value(block, event.timestamp, event.uuid, value);
 }
 
 /// The tuple (time, id, value) by which ClickHouse chooses the first or the last value.
 fn put_value(block: &mut Vec<u8>, timestamp: i64, uuid: Uuid, value: &str) {
+    put_order(block, timestamp, uuid);
+    put_text(block, value);
+}
+
+/// The pair (time, id) that orders operations, whoever stored them first.
+fn put_order(block: &mut Vec<u8>, timestamp: i64, uuid: Uuid) {
     put_time(block, timestamp);
     put_uuid(block, uuid);
-    put_text(block, value);
 }
 
 /// Microseconds since 1970.

@@ -151,6 +151,11 @@ pub enum Fact<'a> {
         /// Value as JSON text.
         value: &'a str,
     },
+    /// The person loses a property, with what was said of it before.
+    Unset {
+        /// Name of the property.
+        key: Cow<'a, str>,
+    },
     /// Another distinct id is the same person.
     Link {
         /// The other distinct id.
@@ -167,6 +172,8 @@ pub enum LinkKind {
     Identify = 1,
     /// `$create_alias`.
     Alias = 2,
+    /// `$merge_dangerously`.
+    Merge = 3,
 }
 
 /// Why one event is not stored although its request is fine. Sending it again will not help.

@@ -1,23 +1,46 @@
-//! Who a distinct id is, as a pure function, and what an event says about persons.
+//! Who a distinct id is, and what an event says about persons.
 //!
-//! Nothing is looked up: facts are small rows that ClickHouse merges in any order, so replicas, retries and
-//! late deliveries cannot disagree.
+//! Nothing is looked up and nothing is read back: an event becomes small facts that ClickHouse merges in any order, so
+//! replicas, retries and late deliveries cannot disagree. The views of `migrations/0001_product.sql` resolve the facts.
+//! They answer as one process would that had handled every event alone and in order, and the scenario `identity`
+//! compares them with such a process. The order is (time of the event, id of the event), never that of arrival.
+//!
+//! # Properties
+//! - One event acts in the order `$set_once`, `$set`, `$unset`. `$set_once` fills a key that is absent (a stored null is
+//!   present), `$set` overwrites, `$unset` removes, and a later `$set_once` may fill the key again.
+//! - In PostHog's dialect any event may carry them, except `$exception` and `$$heatmap`; in the seed's only `$identify`
+//!   and `$set`. `$process_person_profile: false` takes everything about persons away, links included.
+//! - A person has what all its ids were told, in the one order: joining two ids never loses an operation.
+//!
+//! # Links
+//! A link says that an id (the anonymous id, the alias: the *source*) is the person of another id (the *target*):
+//!
+//! - Never said: links of an id to itself, and links from or to ids that clients send for everybody.
+//! - An id is *known* from the moment at which an `$identify` names it or a link names it as target, whether or not that
+//!   link is then refused: it stands for somebody. `$identify` and `$create_alias` fold their source into the target
+//!   when it is not known before and no link named it as source before; else they are refused. So two people who were
+//!   both identified stay two, a device that two people share stays with the first, and an id is folded once.
+//! - `$merge_dangerously` is never refused: it folds its source, with all that was folded into it, into the target,
+//!   whatever the source was folded into before. Of several merges of one source the last counts.
+//! - A person is all ids that accepted folds lead to the same end, however long the way. The id at the end, which was
+//!   never folded, names the person; in a circle, which only merges can make, the smallest person id of it does.
+//!
+//! A source that is not known is a person of one id, so nothing but its own facts decides about a link of it. That is
+//! why acceptance needs no history, and why a late fact changes only what it is about.
+
+mod entries;
+mod nobody;
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::Deserialize;
-use serde::de::Deserializer;
-use serde::de::IgnoredAny;
-use serde::de::MapAccess;
-use serde::de::Visitor;
 use serde_json::value::RawValue;
 use sha1::Digest as _;
 use sha1::Sha1;
 use uuid::Uuid;
 
-use crate::decode::Text;
-use crate::decode::json;
+use self::entries::entries;
+use self::entries::keys;
+use self::nobody::is_nobody;
 use crate::event::Dialect;
 use crate::event::Fact;
 use crate::event::LinkKind;
@@ -48,98 +71,51 @@ pub(crate) struct Claims<'a> {
     pub(crate) alias: Option<Cow<'a, str>>,
 }
 
-/// The facts of one event. `$set` and `$set_once` on other events stay in their JSON, as in the seed.
+/// The facts of one event; properties of the event itself stay in its JSON.
 pub(crate) fn facts<'a>(event: &str, distinct_id: &str, claims: Claims<'a>) -> Vec<Fact<'a>> {
-    let mut facts = Vec::new();
     let is_personless = claims.process_person_profile.is_some_and(|value| value.get() == "false");
     if claims.dialect == Dialect::Posthog && is_personless {
-        return facts;
+        return Vec::new();
     }
-    let (link, kind) = match event {
-        "$identify" => (claims.anonymous_id, LinkKind::Identify),
-        "$create_alias" => (claims.alias, LinkKind::Alias),
-        _ => (None, LinkKind::Identify),
-    };
-    if let Some(linked_id) = link.filter(|linked_id| may_link(distinct_id, linked_id)) {
-        facts.push(Fact::Link { linked_id, kind });
+    let is_identified = event == "$identify";
+    let mut operations = if has_operations(event, claims.dialect) { operations(&claims) } else { Vec::new() };
+    let mut facts = Vec::new();
+    facts.extend(link(event, distinct_id, claims));
+    if matches!(event, "$identify" | "$set") || !operations.is_empty() {
+        facts.push(Fact::Person { is_identified });
     }
-    if matches!(event, "$identify" | "$set") {
-        facts.push(Fact::Person { is_identified: event == "$identify" });
-        facts.extend(entries(claims.set).map(|(key, value)| Fact::Set { key, value }));
-        facts.extend(entries(claims.set_once).map(|(key, value)| Fact::SetOnce { key, value }));
-    }
+    facts.append(&mut operations);
     facts
 }
 
-/// Ids that broken clients send for everybody. A link to one of them would join all their users into one person.
-const NOBODY: [&str; 18] = [
-    "",
-    "0",
-    "-1",
-    "anonymous",
-    "distinct_id",
-    "email",
-    "false",
-    "guest",
-    "id",
-    "nan",
-    "nil",
-    "none",
-    "not_authenticated",
-    "null",
-    "true",
-    "undefined",
-    "[object object]",
-    "00000000-0000-0000-0000-000000000000",
-];
+fn has_operations(event: &str, dialect: Dialect) -> bool {
+    match dialect {
+        Dialect::Seed => matches!(event, "$identify" | "$set"),
+        Dialect::Posthog => !matches!(event, "$exception" | "$$heatmap"),
+    }
+}
+
+fn operations<'a>(claims: &Claims<'a>) -> Vec<Fact<'a>> {
+    let set = entries(claims.set, claims.top_set).map(|(key, value)| Fact::Set { key, value });
+    let set_once =
+        entries(claims.set_once, claims.top_set_once).map(|(key, value)| Fact::SetOnce { key, value });
+    let unset = keys(claims.unset, claims.top_unset).map(|key| Fact::Unset { key });
+    set.chain(set_once).chain(unset).collect()
+}
+
+fn link<'a>(event: &str, distinct_id: &str, claims: Claims<'a>) -> Option<Fact<'a>> {
+    let (linked_id, kind) = match event {
+        "$identify" => (claims.anonymous_id, LinkKind::Identify),
+        "$create_alias" => (claims.alias, LinkKind::Alias),
+        "$merge_dangerously" if claims.dialect == Dialect::Posthog => (claims.alias, LinkKind::Merge),
+        _ => return None,
+    };
+    let linked_id = linked_id.filter(|linked_id| may_link(distinct_id, linked_id))?;
+    Some(Fact::Link { linked_id, kind })
+}
 
 fn may_link(one: &str, other: &str) -> bool {
     one != other && !is_nobody(one) && !is_nobody(other)
-}
-
-fn is_nobody(distinct_id: &str) -> bool {
-    let distinct_id = distinct_id.trim();
-    NOBODY.iter().any(|nobody| distinct_id.eq_ignore_ascii_case(nobody))
-}
-
-/// Properties of a person that one event can set with one operation. Each becomes a row many times as long as its
-/// text, so their number bounds memory; the event's own row keeps whatever is beyond.
-const MAX_PROPERTIES: usize = 1000;
-
-/// The first entries of a JSON object; none when it is something else.
-fn entries<'a>(object: Option<&'a RawValue>) -> impl Iterator<Item = (Cow<'a, str>, &'a str)> {
-    let parsed = object.and_then(|object| json::from_str::<Entries<'a>>(object.get()).ok());
-    parsed.map(|entries| entries.0).unwrap_or_default().into_iter()
-}
-
-struct Entries<'a>(Vec<(Cow<'a, str>, &'a str)>);
-
-impl<'de> Deserialize<'de> for Entries<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EntriesVisitor)
-    }
-}
-
-struct EntriesVisitor;
-
-impl<'de> Visitor<'de> for EntriesVisitor {
-    type Value = Entries<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
-        let mut entries = Vec::new();
-        while entries.len() < MAX_PROPERTIES {
-            let Some((key, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? else {
-                return Ok(Entries(entries));
-            };
-            entries.push((key.0, value.get()));
-        }
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Entries(entries))
-    }
 }
 
 #[cfg(test)]
@@ -180,6 +156,8 @@ mod tests {
     #[case("u1", " ")]
     #[case("u1", "Undefined")]
     #[case("null", "anon")]
+    #[case("u1", "'None'")]
+    #[case("\"guest\"", "anon")]
     #[case("u1", "00000000-0000-0000-0000-000000000000")]
     fn an_id_for_everybody_is_not_linked(#[case] distinct_id: &str, #[case] alias: &str) {
         let claims = Claims { alias: Some(alias.into()), ..Claims::default() };
@@ -189,15 +167,45 @@ mod tests {
     #[test]
     fn properties_beyond_the_limit_are_left_to_the_event() {
         let object: serde_json::Map<_, _> =
-            (0..=MAX_PROPERTIES).map(|key| (format!("k{key}"), true.into())).collect();
+            (0..=entries::MAX_PROPERTIES).map(|key| (format!("k{key}"), true.into())).collect();
         let json = serde_json::Value::Object(object).to_string();
         let claims = Claims { set: Some(raw(&json)), ..Claims::default() };
-        assert_eq!(facts("$set", "u1", claims).len(), 1 + MAX_PROPERTIES);
+        assert_eq!(facts("$set", "u1", claims).len(), 1 + entries::MAX_PROPERTIES);
     }
 
     #[test]
     fn set_that_is_no_object_says_nothing() {
         let claims = Claims { set: Some(raw("[1]")), ..Claims::default() };
         assert_eq!(facts("$set", "u1", claims), vec![Fact::Person { is_identified: false }]);
+    }
+
+    #[test]
+    fn any_event_of_posthog_may_change_a_person_and_one_without_a_profile_changes_none() {
+        let claims = |profile| Claims {
+            dialect: Dialect::Posthog,
+            top_set_once: Some(raw(r#"{"a":1}"#)),
+            unset: Some(raw(r#"["b"]"#)),
+            process_person_profile: Some(raw(profile)),
+            alias: Some("other".into()),
+            ..Claims::default()
+        };
+        let expected = vec![
+            Fact::Person { is_identified: false },
+            Fact::SetOnce { key: "a".into(), value: "1" },
+            Fact::Unset { key: "b".into() },
+        ];
+        assert_eq!(facts("bought", "u1", claims("true")), expected);
+        let merge = facts("$merge_dangerously", "u1", claims("\"odd\""));
+        assert_eq!(merge[0], Fact::Link { linked_id: "other".into(), kind: LinkKind::Merge });
+        for event in ["bought", "$identify", "$create_alias", "$merge_dangerously", "$set"] {
+            assert_eq!(facts(event, "u1", claims("false")), vec![]);
+        }
+        assert_eq!(facts("$exception", "u1", claims("true")), vec![]);
+    }
+
+    #[test]
+    fn in_the_seeds_dialect_other_events_change_no_person() {
+        let claims = Claims { set: Some(raw(r#"{"a":1}"#)), alias: Some("x".into()), ..Claims::default() };
+        assert_eq!(facts("$merge_dangerously", "u1", claims), vec![]);
     }
 }

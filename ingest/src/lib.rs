@@ -29,6 +29,7 @@ pub mod budget;
 pub mod encode;
 pub mod pieces;
 pub mod retry;
+pub mod table;
 
 pub mod ack;
 pub mod admission;

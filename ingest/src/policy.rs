@@ -84,7 +84,7 @@ impl Policy {
         }
         facts.retain(|fact| match fact {
             Fact::Set { key, .. } | Fact::SetOnce { key, .. } => !self.denied.contains(key),
-            Fact::Person { .. } | Fact::Link { .. } => true,
+            Fact::Person { .. } | Fact::Unset { .. } | Fact::Link { .. } => true,
         });
     }
 }

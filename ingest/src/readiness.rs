@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::batch::Table;
 use crate::clickhouse;
 use crate::clickhouse::Client;
 use crate::dead_letter;
@@ -18,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::migrate;
 use crate::migrate::Mismatch;
 use crate::schema;
+use crate::table::Table;
 use crate::telemetry::Causes;
 
 /// How often ClickHouse is asked until it first answers well.

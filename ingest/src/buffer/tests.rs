@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::batch::Flush;
-use crate::batch::Table;
 use crate::budget::Budget;
+use crate::table::Table;
 
 /// Remembers the blocks; each insert takes one permit.
 struct MemorySink {

@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use super::TABLE;
 use crate::args::DeadLettersAction;
-use crate::batch::Table;
 use crate::clickhouse::Client;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -19,6 +18,7 @@ use crate::sink::Block;
 use crate::sink::Deadline;
 use crate::sink::Inserter;
 use crate::sink::Stopped;
+use crate::table::Table;
 use crate::telemetry;
 
 /// Letters that are listed or looked at in one question.

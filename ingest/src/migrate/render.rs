@@ -1,6 +1,7 @@
 //! From a template of a statement to the statement that one database gets. Pure.
 //!
-//! Placeholders: `{database}`, `{on_cluster}`, `{definer}` and `{engine:Name}`. Any other brace is text.
+//! Placeholders: `{database}`, `{on_cluster}`, `{definer}` (of views), `{table_definer}` (of materialized views, which
+//! cannot run as whoever triggers them) and `{engine:Name}`. Any other brace is text.
 
 /// Where and as whom the schema lives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,12 +21,15 @@ pub fn render(template: &str, rendering: &Rendering) -> String {
         Some(user) => format!("DEFINER = {} SQL SECURITY DEFINER", quote_identifier(user)),
         None => "SQL SECURITY INVOKER".to_owned(),
     };
+    // Without a name it is who creates the view.
+    let table_definer = if maybe_definer.is_some() { definer.as_str() } else { "" };
     let on_cluster = on_cluster(maybe_cluster.as_deref());
     // Without a cluster the placeholder leaves no space behind.
     let spaced = if on_cluster.is_empty() { String::new() } else { format!(" {on_cluster}") };
     let text = template
         .replace("{database}", &quote_identifier(database))
         .replace(" {on_cluster}", &spaced)
+        .replace("{table_definer}", table_definer)
         .replace("{definer}", &definer);
     render_engines(&text, maybe_cluster.is_some())
 }

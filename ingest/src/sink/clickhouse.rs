@@ -15,7 +15,6 @@ use super::insert::Inserter;
 use super::insert::Stopped;
 use crate::ack::Unavailable;
 use crate::batch::Flush;
-use crate::batch::Table;
 use crate::clickhouse::Client;
 use crate::clickhouse::Error;
 use crate::dead_letter;
@@ -25,6 +24,7 @@ use crate::encode;
 use crate::encode::head;
 use crate::metrics::Metrics;
 use crate::pieces::Pieces;
+use crate::table::Table;
 use crate::telemetry::Causes;
 use crate::telemetry::Pacer;
 

@@ -38,8 +38,8 @@ impl Database {
         let (uuid, person, time) = (Uuid::from_u128(id), person_id(who), at(second));
         self.query(&format!(
             "INSERT INTO {{db}}.events_data (uuid, api_key, event, distinct_id, person_id, session_id, timestamp, \
-             current_url, host, properties) VALUES ('{uuid}', '{key}', '{name}', '{who}', '{person}', '{session}', \
-             {time}, '{url}', 'a.example', '{{\"$browser\":\"F\",\"n\":{id}}}')"
+             client_day, current_url, host, properties) VALUES ('{uuid}', '{key}', '{name}', '{who}', '{person}', '{session}', \
+             {time}, '2026-05-06', '{url}', 'a.example', '{{\"$browser\":\"F\",\"n\":{id}}}')"
         ))
         .await;
     }
@@ -47,7 +47,7 @@ impl Database {
     pub(in crate::migrate) async fn link(&self, kept: &str, linked: &str, kind: &str, second: u32) {
         let (person, linked_person) = (person_id(kept), person_id(linked));
         self.query(&format!(
-            "INSERT INTO {{db}}.links VALUES ('{kept}', '{linked}', '{kind}', '{person}', '{linked_person}', ({}))",
+            "INSERT INTO {{db}}.links (distinct_id, linked_id, kind, person_id, linked_person_id, linked_by) VALUES ('{kept}', '{linked}', '{kind}', '{person}', '{linked_person}', ({}))",
             order(second, 1)
         ))
         .await;
@@ -56,8 +56,11 @@ impl Database {
     /// `$identify` or `$set` was said of an id.
     pub(in crate::migrate) async fn person(&self, who: &str, is_identified: bool, second: u32) {
         let (person, time) = (person_id(who), at(second));
+        let identified_by =
+            if is_identified { format!("({time}, '{}')", Uuid::from_u128(1)) } else { "DEFAULT".into() };
         self.query(&format!(
-            "INSERT INTO {{db}}.person_facts VALUES ('{person}', '{who}', {time}, {time}, {is_identified})"
+            "INSERT INTO {{db}}.person_facts (person_id, distinct_id, created_at, updated_at, identified_by) \
+             VALUES ('{person}', '{who}', {time}, {time}, {identified_by})"
         ))
         .await;
     }
