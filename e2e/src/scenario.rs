@@ -8,6 +8,7 @@ mod deletion;
 mod digest;
 mod drift;
 mod fault;
+mod identity;
 mod ingest_faults;
 mod kill;
 mod normal_form;
@@ -137,6 +138,12 @@ pub static SCENARIOS: [Scenario; 13] = [
         story: Story::Alone(|folder, plan| {
             Box::pin(bench::smoke(folder, Duration::from_secs(plan.pick(2, 20)), plan.seed))
         }),
+        needs: &[Need::Standalone],
+    },
+    Scenario {
+        name: "identity",
+        about: "shuffled and repeated deliveries by writers at once agree with a sequential oracle",
+        story: Story::Alone(|folder, plan| Box::pin(identity::run(folder, plan))),
         needs: &[Need::Standalone],
     },
     cluster(

@@ -16,7 +16,6 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::batch::Table;
 use crate::clickhouse;
 use crate::clickhouse::Client;
 use crate::keys::Keys;
@@ -28,6 +27,7 @@ use crate::schema;
 use crate::settings::ClickhouseSettings;
 use crate::settings::Invalid;
 use crate::settings::Settings;
+use crate::table::Table;
 use crate::telemetry::Causes;
 
 /// How much a finding matters.

@@ -98,9 +98,9 @@ fn encode_person(block: &mut Vec<u8>, event: &EventRow<'_>, is_identified: bool)
     put_time(block, event.timestamp);
     put_time(block, event.timestamp);
     if is_identified {
-        put_order(block, event.timestamp, event.uuid)
+        put_order(block, event.timestamp, event.uuid);
     } else {
-        put_order(block, LATEST, Uuid::max())
+        put_order(block, LATEST, Uuid::max());
     }
 }
 

@@ -144,8 +144,8 @@ mod tests {
         let expected = vec![
             Fact::Link { linked_id: "anon-1".into(), kind: LinkKind::Identify },
             Fact::Person { is_identified: true },
-            Fact::Set { key: "plan".into(), value: "\"team\"" },
             Fact::Set { key: "n".into(), value: "1" },
+            Fact::Set { key: "plan".into(), value: "\"team\"" },
             Fact::SetOnce { key: "first".into(), value: "null" },
         ];
         assert_eq!(facts("$identify", "u1", claims), expected);

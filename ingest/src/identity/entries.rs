@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::Deserialize;
@@ -28,8 +29,8 @@ pub(super) fn entries<'a>(
     let parsed = |object: &'a RawValue| json::from_str::<Entries<'a>>(object.get()).ok();
     let both = [object, winner].into_iter().flatten().filter_map(parsed).flat_map(|entries| entries.0);
     // Sorted by key: the same event gives the same rows in the same order.
-    let once: BTreeMap<_, _> = both.collect();
-    once.into_iter().take(MAX_PROPERTIES)
+    let sorted: BTreeMap<_, _> = both.collect();
+    sorted.into_iter().take(MAX_PROPERTIES)
 }
 
 /// The keys that two values of `$unset` name: a list of keys, or the keys of an object.
@@ -39,8 +40,8 @@ pub(super) fn keys<'a>(
 ) -> impl Iterator<Item = Cow<'a, str>> {
     let parsed = |value: &'a RawValue| json::from_str::<Keys<'a>>(value.get()).ok();
     let both = [one, other].into_iter().flatten().filter_map(parsed).flat_map(|keys| keys.0);
-    let once: std::collections::BTreeSet<_> = both.collect();
-    once.into_iter().take(MAX_PROPERTIES)
+    let sorted: BTreeSet<_> = both.collect();
+    sorted.into_iter().take(MAX_PROPERTIES)
 }
 
 struct Keys<'a>(Vec<Cow<'a, str>>);
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     fn raw(json: &str) -> &RawValue {
-        serde_serde_json::from_str(json).unwrap()
+        serde_json::from_str(json).unwrap()
     }
 
     #[test]

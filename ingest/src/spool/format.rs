@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::batch::Columns;
 use crate::batch::Rows;
-use crate::batch::Table;
+use crate::table::Table;
 
 /// Version of the format, in the head of each segment.
 const VERSION: u16 = 1;

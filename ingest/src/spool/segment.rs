@@ -13,7 +13,7 @@ use super::format::SEGMENT_HEAD;
 use super::format::Unreadable;
 use crate::batch::Columns;
 use crate::batch::Rows;
-use crate::batch::Table;
+use crate::table::Table;
 
 /// Read at once while the next record is looked for behind a damaged one.
 const WINDOW: usize = 64 * 1024;

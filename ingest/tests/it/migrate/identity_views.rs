@@ -52,8 +52,11 @@ async fn chains_are_followed_to_their_end_and_circles_are_one_person() {
         for (id, who) in (1..).zip(ids) {
             database.event(Event { id, who, ..Event::default() }).await;
         }
-        for (linked, kept) in [("a", "b"), ("b", "c"), ("c", "d"), ("e", "f"), ("f", "e")] {
-            database.link(kept, linked, "alias", 5).await;
+        for (linked, kept, second) in [("a", "b", 7), ("b", "c", 6), ("c", "d", 5)] {
+            database.link(kept, linked, "alias", second).await;
+        }
+        for (linked, kept) in [("e", "f"), ("f", "e")] {
+            database.link(kept, linked, "merge", 5).await;
         }
         for id in 1..=4 {
             assert_eq!(person_of_event(&database, id).await, person_id("d").to_string());
@@ -61,6 +64,54 @@ async fn chains_are_followed_to_their_end_and_circles_are_one_person() {
         let circle = person_of_event(&database, 5).await;
         assert_eq!(circle, person_of_event(&database, 6).await);
         assert!([person_id("e"), person_id("f")].map(|id| id.to_string()).contains(&circle));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_id_that_is_known_is_folded_by_a_merge_only() {
+    with_schema(|database| async move {
+        for (id, who) in (1..).zip(["anon", "user", "other", "device"]) {
+            database.event(Event { id, who, ..Event::default() }).await;
+        }
+        database.person("user", true, 1).await;
+        database.link("user", "anon", "identify", 1).await;
+        database.link("other", "user", "identify", 2).await;
+        database.link("other", "anon", "alias", 2).await;
+        assert_eq!(person_of_event(&database, 1).await, person_id("user").to_string());
+        assert_eq!(person_of_event(&database, 2).await, person_id("user").to_string());
+        database.link("other", "user", "merge", 3).await;
+        for id in 1..=3 {
+            assert_eq!(person_of_event(&database, id).await, person_id("other").to_string());
+        }
+        // That it was identified before its alias arrives later than the alias.
+        database.link("user", "device", "alias", 5).await;
+        assert_eq!(person_of_event(&database, 4).await, person_id("other").to_string());
+        database.person("device", true, 4).await;
+        assert_eq!(person_of_event(&database, 4).await, person_id("device").to_string());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn unset_removes_what_came_before_and_a_later_set_once_fills_again() {
+    with_schema(|database| async move {
+        database.person("customer", true, 1).await;
+        for key in ["gone", "set later", "filled again", "same event"] {
+            database.set("customer", key, "1", 1, 1).await;
+            database.set_once("customer", key, "2", 2, 2).await;
+        }
+        for key in ["gone", "set later", "filled again"] {
+            database.unset("customer", key, 5, 3).await;
+        }
+        database.unset("customer", "same event", 1, 1).await;
+        database.set("customer", "set later", "3", 6, 4).await;
+        database.set_once("customer", "filled again", "5", 8, 6).await;
+        database.set_once("customer", "filled again", "4", 7, 5).await;
+        let expected = r#"{"filled again":4,"same event":2,"set later":3}"#;
+        assert_eq!(database.properties_of("customer").await, expected);
+        database.query("OPTIMIZE TABLE {db}.person_properties FINAL").await;
+        assert_eq!(database.properties_of("customer").await, expected);
     })
     .await;
 }

@@ -71,6 +71,21 @@ impl Database {
 
     pub(in crate::migrate) async fn set_once(&self, who: &str, key: &str, json: &str, second: u32, id: u128) {
         self.fact("once_v", who, key, json, &order(second, id)).await;
+        let person = person_id(who);
+        self.query(&format!(
+            "INSERT INTO {{db}}.person_set_once VALUES ('{person}', '{key}', {}, '{json}')",
+            order(second, id)
+        ))
+        .await;
+    }
+
+    pub(in crate::migrate) async fn unset(&self, who: &str, key: &str, second: u32, id: u128) {
+        let person = person_id(who);
+        self.query(&format!(
+            "INSERT INTO {{db}}.person_properties (person_id, key, unset_by) VALUES ('{person}', '{key}', ({}))",
+            order(second, id)
+        ))
+        .await;
     }
 
     async fn fact(&self, column: &str, who: &str, key: &str, json: &str, order: &str) {
