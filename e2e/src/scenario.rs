@@ -8,13 +8,16 @@ mod deletion;
 mod digest;
 mod drift;
 mod fault;
+mod hostile;
 mod identity;
 mod ingest_faults;
 mod kill;
 mod normal_form;
 mod ready;
 mod rotation;
+mod scrape;
 mod sdk;
+mod sdks;
 mod settled;
 
 use std::{
@@ -97,15 +100,18 @@ enum Need {
     Cluster,
     /// The ingest service and the ClickHouse engine.
     Standalone,
+    /// SDKs of many generations, and the browser that some run in.
+    Sdks,
 }
 
 impl Need {
-    const ALL: [Self; 2] = [Self::Cluster, Self::Standalone];
+    const ALL: [Self; 3] = [Self::Cluster, Self::Standalone, Self::Sdks];
 
     fn prepare(self) -> anyhow::Result<()> {
         match self {
             Self::Cluster => Prepared::prepare().map(drop),
             Self::Standalone => Programs::prepare().map(drop),
+            Self::Sdks => sdks::Sdks::find().map(drop),
         }
     }
 }
@@ -119,12 +125,18 @@ const fn cluster(
 }
 
 /// Every story, in the order in which they share a stage.
-pub static SCENARIOS: [Scenario; 13] = [
+pub static SCENARIOS: [Scenario; 16] = [
     Scenario {
         name: "contract",
         about: "the seed's contract, item by item, with PostHog's paths switched off",
         story: Story::Alone(|folder, plan| Box::pin(contract::run(folder, plan))),
         needs: &[Need::Standalone],
+    },
+    Scenario {
+        name: "sdks",
+        about: "browsers and servers with SDKs of many generations: each event is a row once, and none complains",
+        story: Story::Alone(|folder, plan| Box::pin(sdks::run(folder, plan))),
+        needs: &[Need::Standalone, Need::Sdks],
     },
     Scenario {
         name: "ingest-faults",
@@ -144,6 +156,12 @@ pub static SCENARIOS: [Scenario; 13] = [
         name: "identity",
         about: "shuffled and repeated deliveries by writers at once agree with a sequential oracle",
         story: Story::Alone(|folder, plan| Box::pin(identity::run(folder, plan))),
+        needs: &[Need::Standalone],
+    },
+    Scenario {
+        name: "hostile",
+        about: "hostile bodies and clients: the right status, bounded memory, nobody else's events harmed",
+        story: Story::Alone(|folder, plan| Box::pin(hostile::run(folder, plan))),
         needs: &[Need::Standalone],
     },
     cluster(

@@ -12,17 +12,19 @@ mod engine;
 mod golang;
 mod kubectl;
 mod npm;
+mod python;
 
 use std::{io::Write, path::Path};
 
 pub(crate) use self::command::{Hint, command_line, run, tail};
 pub use self::{
-    debian::{CLUSTER_PACKAGES, debian_packages},
+    debian::{CLUSTER_PACKAGES, chromium, debian_packages},
     deny::cargo_deny,
     engine::clickhouse_engine,
     golang::cluster_binary,
     kubectl::{helm, kubectl},
     npm::npm_packages,
+    python::python_packages,
 };
 
 /// Prints one line of progress on stderr.

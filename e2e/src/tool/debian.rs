@@ -1,6 +1,6 @@
 //! Packages of Debian and Ubuntu, installed by name when missing.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use super::{Hint, progress, run};
 
@@ -52,6 +52,12 @@ pub fn debian_packages(packages: &[&str]) -> anyhow::Result<()> {
     install.arg(apt.get_program()).args(apt.get_args()).arg("--no-download").args(&missing);
     run(install.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"), &hint)?;
     Ok(())
+}
+
+/// Returns the path of Chromium, after installing it when it is missing.
+pub fn chromium() -> anyhow::Result<PathBuf> {
+    debian_packages(&["chromium"])?;
+    Ok(PathBuf::from("/usr/bin/chromium"))
 }
 
 fn apt_get() -> Command {

