@@ -123,7 +123,8 @@ CREATE TABLE IF NOT EXISTS {database}.links {on_cluster}
     kind Enum8('identify' = 1, 'alias' = 2, 'merge' = 3) COMMENT 'What asked for it',
     person_id UUID COMMENT 'Person of distinct_id alone',
     linked_person_id UUID COMMENT 'Person of linked_id alone',
-    linked_by SimpleAggregateFunction(min, Tuple(DateTime64(6, 'UTC'), UUID)) COMMENT 'First event that said so: its time and id'
+    linked_by SimpleAggregateFunction(min, Tuple(DateTime64(6, 'UTC'), UUID)) COMMENT 'First event that said so: its time and id',
+    last_linked_by SimpleAggregateFunction(max, Tuple(DateTime64(6, 'UTC'), UUID)) DEFAULT linked_by COMMENT 'Last event that said so: its time and id'
 )
 ENGINE = {engine:AggregatingMergeTree}
 ORDER BY (linked_person_id, person_id, kind, linked_id, distinct_id)
@@ -152,7 +153,7 @@ WITH
     ),
     merged AS
     (
-        SELECT linked_person_id AS id, max((edge.linked_by, edge.person_id)).2 AS parent, true AS is_found
+        SELECT linked_person_id AS id, max((edge.last_linked_by, edge.person_id)).2 AS parent, true AS is_found
         FROM {database}.links AS edge
         WHERE edge.kind = 'merge'
         GROUP BY id
