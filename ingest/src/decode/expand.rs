@@ -43,15 +43,17 @@ pub(super) fn expand(
             }
             // One byte more than the cap, so that a body of exactly the cap is told from a longer one.
             let step = filled.max(FIRST_STEP).min(max_bytes + 1 - filled);
-            let room = output.capacity() - filled;
-            let step = if room > 0 { step.min(room) } else { step };
             grant(step).map_err(Refused::Memory)?;
-            output.reserve_exact(step);
+            if output.capacity() < filled + step {
+                // More than was expected: once and for all, since only what is filled is memory.
+                output.reserve_exact(max_bytes + 1 - filled);
+            }
             output.resize(filled + step, 0);
         }
         match reader.read(&mut output[filled..]) {
             Ok(0) => {
                 output.truncate(filled);
+                output.shrink_to_fit();
                 return Ok(output);
             }
             Ok(read) => filled += read,
