@@ -113,14 +113,12 @@ async fn revoke(stage: &Stage, stack: &Stack) -> anyhow::Result<String> {
     let denied =
         wait_until(REVOCATION, || async { Ok(stage.query_as(&user, &password, "SELECT 1").await.is_err()) });
     let refused = wait_until(REVOCATION, || async { Ok(load.once().await.is_err()) });
-    let (denied, refused) = tokio::join!(denied, refused);
+    let ended =
+        async { tokio::time::timeout(REVOCATION, query).await.map(|ended| (ended, started.elapsed())) };
+    let (denied, refused, ended) = tokio::join!(denied, refused, ended);
     let (denied, refused) = (denied.context("the login")?, refused.context("the key")?);
-    let ended = tokio::time::timeout(REVOCATION.saturating_sub(started.elapsed()), query).await;
-    ensure!(
-        ended.context("the query of the revoked user goes on")??.is_err(),
-        "the query of the revoked user ended well"
-    );
-    let ended = started.elapsed();
+    let (query, ended) = ended.context("the query of the revoked user goes on")?;
+    ensure!(query?.is_err(), "the query of the revoked user ended well");
     other.await?.context("the query of another user did not complete")?;
     stack
         .wait("revoked", Duration::from_mins(1), |stack| {

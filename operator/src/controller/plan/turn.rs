@@ -30,17 +30,18 @@ pub(super) fn revocations(view: &View<'_>, steps: &mut Steps) {
     if !is_revoking(view) {
         return;
     }
-    if let Ok(catalogue) = &view.observed.catalogue {
-        let actions = access::revocations(&view.desired.access, catalogue, &revoked_users(view));
-        for action in actions {
-            steps.act(ConditionType::CredentialsReady, Action::Access(action));
-        }
-    }
     for child in &view.desired.config {
         steps.apply(ConditionType::CredentialsReady, child, view.observed);
     }
     if unread_keys(view).is_some() {
         tell(view, steps);
+    }
+    // Behind the keys: ending a user's queries can take seconds.
+    if let Ok(catalogue) = &view.observed.catalogue {
+        let actions = access::revocations(&view.desired.access, catalogue, &revoked_users(view));
+        for action in actions {
+            steps.act(ConditionType::CredentialsReady, Action::Access(action));
+        }
     }
 }
 
