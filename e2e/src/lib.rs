@@ -7,7 +7,7 @@
 //! - [`image`] builds the container images and pushes them.
 //! - [`target`] installs Weir, [`stage`] is all of it brought up, and [`scenario`] the stories told on it.
 //! - [`standalone`] is the data path alone: ClickHouse and `weir-ingest` processes, without Kubernetes.
-//! - [`bench`] measures the data path, and another one beside it.
+//! - [`mod@bench`] measures the data path, and another one beside it.
 //! - [`verify`] runs every gate and test, and [`report`] counts them.
 
 pub mod audit;
