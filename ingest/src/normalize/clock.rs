@@ -3,6 +3,10 @@
 //! A client's clock may be wrong by any amount, but it is wrong by the same amount for the event and for the request
 //! that brings it, so their distance is what counts. A repetition of the request has another `sent_at` and travels for
 //! another time, so its corrected time differs by some milliseconds: nothing that tells events apart may depend on it.
+//!
+//! A clock that is less than a minute off is taken at its word, other than by PostHog's rules: the time that a request
+//! travels would otherwise be added to its events, and of two requests sent one after the other the slower one would be
+//! the later one. What a client says about a person would then not count in the order in which it was said.
 
 use uuid::Uuid;
 
@@ -13,6 +17,9 @@ const DAY: i64 = 24 * 3600 * 1_000_000;
 
 /// First instant of 2021. No SDK that sends `sent_at` is older, so an earlier one is a clock that was never set.
 const YEAR_2021: i64 = 1_609_459_200_000_000;
+
+/// What a client's clock may be off before it is corrected: longer than a request travels.
+const TRUSTED: u64 = 60 * 1_000_000;
 
 /// What an event and its request say about time.
 #[derive(Debug, Default, Clone, Copy)]
@@ -33,8 +40,10 @@ pub(super) fn resolve(said: Said<'_>) -> (i64, Option<i64>) {
     let happened = match (said.offset, sent, said.sent_at) {
         (Some(offset), ..) => said.received_at.saturating_sub(offset.saturating_mul(MILLISECOND)),
         (None, None, _) => said.received_at,
-        (None, Some(sent), Some(sent_at)) => said.received_at.saturating_sub(sent_at.saturating_sub(sent)),
-        (None, Some(sent), None) => sent,
+        (None, Some(sent), Some(sent_at)) if said.received_at.abs_diff(sent_at) > TRUSTED => {
+            said.received_at.saturating_sub(sent_at.saturating_sub(sent))
+        }
+        (None, Some(sent), _) => sent,
     };
     (timestamp::clamp(happened, said.received_at, timestamp::POSTHOG_TOLERANCE), sent)
 }
@@ -96,6 +105,18 @@ mod tests {
         let said =
             Said { timestamp: Some(&timestamp), sent_at: Some(NOW + error), received_at: NOW, offset: None };
         assert_eq!(resolve(said), (NOW - HOUR, Some(NOW - HOUR + error)));
+    }
+
+    #[test]
+    fn the_time_that_a_request_travels_does_not_move_its_events() {
+        let timestamp = text(NOW - HOUR);
+        let at = |travelled| {
+            let received_at = NOW + travelled;
+            resolve(Said { timestamp: Some(&timestamp), sent_at: Some(NOW), received_at, offset: None }).0
+        };
+        assert_eq!(at(0), NOW - HOUR);
+        assert_eq!(at(59_000_000), NOW - HOUR);
+        assert_eq!(at(61_000_000), NOW - HOUR + 61_000_000);
     }
 
     #[rstest]
