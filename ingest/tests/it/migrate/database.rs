@@ -74,7 +74,7 @@ impl Database {
             rendering: Rendering { database: self.name.clone(), ..Rendering::default() },
             steps: steps().unwrap(),
             maybe_target: None,
-            lock_times: LockTimes { expiry: Duration::from_secs(2), patience: Duration::from_mins(2) },
+            lock_times: LockTimes { expiry: Duration::from_secs(6), patience: Duration::from_mins(2) },
         }
     }
 
