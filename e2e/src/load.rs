@@ -85,6 +85,19 @@ impl Load {
         Running { stop, tasks, acknowledged }
     }
 
+    /// Whether the key is refused. Asks with an event that nobody would store, so that the answer waits for no insert.
+    pub async fn is_refused(&self) -> anyhow::Result<bool> {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let url = self.urls.first().context("the load has no address")?;
+        let body = json!({ "api_key": self.key, "batch": [{ "event": "", "distinct_id": "nobody" }] });
+        let status = self.attempt(&client, url, Bytes::from(body.to_string())).await?;
+        anyhow::ensure!(
+            matches!(status, StatusCode::OK | StatusCode::UNAUTHORIZED),
+            "asked about a key, ingest answered {status}"
+        );
+        Ok(status == StatusCode::UNAUTHORIZED)
+    }
+
     /// Sends one request and tries it once.
     pub async fn once(&self) -> anyhow::Result<()> {
         let client = Client::builder(TokioExecutor::new()).build_http();

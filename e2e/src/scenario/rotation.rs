@@ -112,7 +112,7 @@ async fn revoke(stage: &Stage, stack: &Stack) -> anyhow::Result<String> {
     annotate(stack, "weir.dev/revoke", "key/web,user/bi=INC-7").await?;
     let denied =
         wait_until(REVOCATION, || async { Ok(stage.query_as(&user, &password, "SELECT 1").await.is_err()) });
-    let refused = wait_until(REVOCATION, || async { Ok(load.once().await.is_err()) });
+    let refused = wait_until(REVOCATION, || load.is_refused());
     let ended =
         async { tokio::time::timeout(REVOCATION, query).await.map(|ended| (ended, started.elapsed())) };
     let (denied, refused, ended) = tokio::join!(denied, refused, ended);
