@@ -68,13 +68,13 @@ fn settings(database: &str) -> ClickhouseSettings {
 }
 
 impl Database {
-    /// The embedded migrations, with a lock that expires soon.
+    /// The embedded migrations.
     pub(super) fn options(&self) -> Options {
         Options {
             rendering: Rendering { database: self.name.clone(), ..Rendering::default() },
             steps: steps().unwrap(),
             maybe_target: None,
-            lock_times: LockTimes { expiry: Duration::from_secs(6), patience: Duration::from_mins(2) },
+            lock_times: LockTimes::default(),
         }
     }
 

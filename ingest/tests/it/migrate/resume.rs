@@ -1,7 +1,11 @@
 //! A run that dies at any request is resumed, and several runs at once make one history.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use weir_ingest::clickhouse::Client;
+use weir_ingest::migrate::Error;
+use weir_ingest::migrate::Options;
 use weir_ingest::migrate::Report;
 use weir_ingest::migrate::apply;
 
@@ -13,16 +17,31 @@ use super::proxy::Cut;
 /// More requests than a whole run makes.
 const MAX_REQUESTS: usize = 200;
 
+/// How often a run may lose its lock to the load of the other runs; a Job repeats it as well.
+const ATTEMPTS: usize = 5;
+
+/// Runs until a run keeps its lock to the end.
+async fn apply_again(client: &Client, options: &Options) -> Report {
+    for _ in 1..ATTEMPTS {
+        match apply(client, options).await {
+            Err(Error::LockLost) => {}
+            done => return done.unwrap(),
+        }
+    }
+    apply(client, options).await.unwrap()
+}
+
 /// Dies at one request, runs again; true when the first run got through before the cut.
 async fn die_and_resume(database: Database, expected: &str, cut: Cut) -> bool {
-    let options = database.options();
+    let mut options = database.options();
+    options.lock_times.expiry = Duration::from_secs(3);
     let mut settings = database.settings.clone();
     settings.endpoints = vec![proxy::start(&settings.endpoints[0], cut).await];
     let dying = apply(&Client::new(&settings).unwrap(), &options).await;
     if let Err(error) = &dying {
         assert!(error.is_temporary(), "{cut:?}: {}", error.paragraph());
     }
-    let report = apply(&database.client, &options).await.unwrap();
+    let report = apply_again(&database.client, &options).await;
     assert_eq!(report.version, 2, "{cut:?}");
     assert_eq!(database.fingerprint().await, expected, "{cut:?}");
     assert_eq!(database.ledger_rows().await, options.steps.len(), "{cut:?}");
