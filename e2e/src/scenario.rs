@@ -8,6 +8,7 @@ mod deletion;
 mod digest;
 mod drift;
 mod fault;
+mod grants;
 mod hostile;
 mod identity;
 mod ingest_faults;
@@ -102,16 +103,19 @@ enum Need {
     Standalone,
     /// SDKs of many generations, and the browser that some run in.
     Sdks,
+    /// The tests of the workspace, and the ClickHouse engine.
+    Tests,
 }
 
 impl Need {
-    const ALL: [Self; 3] = [Self::Cluster, Self::Standalone, Self::Sdks];
+    const ALL: [Self; 4] = [Self::Cluster, Self::Standalone, Self::Sdks, Self::Tests];
 
     fn prepare(self) -> anyhow::Result<()> {
         match self {
             Self::Cluster => Prepared::prepare().map(drop),
             Self::Standalone => Programs::prepare().map(drop),
             Self::Sdks => sdks::Sdks::find().map(drop),
+            Self::Tests => grants::prepare(),
         }
     }
 }
@@ -125,7 +129,7 @@ const fn cluster(
 }
 
 /// Every story, in the order in which they share a stage.
-pub static SCENARIOS: [Scenario; 16] = [
+pub static SCENARIOS: [Scenario; 17] = [
     Scenario {
         name: "contract",
         about: "the seed's contract, item by item, with PostHog's paths switched off",
@@ -163,6 +167,12 @@ pub static SCENARIOS: [Scenario; 16] = [
         about: "hostile bodies and clients: the right status, bounded memory, nobody else's events harmed",
         story: Story::Alone(|folder, plan| Box::pin(hostile::run(folder, plan))),
         needs: &[Need::Standalone],
+    },
+    Scenario {
+        name: "grants",
+        about: "random edits of grants refuse nobody and end exactly at the spec; names survive quoting",
+        story: Story::Alone(|folder, plan| Box::pin(grants::run(folder, plan))),
+        needs: &[Need::Tests],
     },
     cluster(
         "ready",

@@ -14,44 +14,49 @@ pub struct Rendering {
     pub maybe_cluster: Option<String>,
 }
 
-/// Fills in the placeholders of a template.
+/// Fills in the placeholders of a template, in one go: what a name holds is never taken for a placeholder.
 pub fn render(template: &str, rendering: &Rendering) -> String {
+    let mut rendered = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        rendered.push_str(before);
+        let filled = after.split_once('}').and_then(|(name, tail)| Some((fill_in(name, rendering)?, tail)));
+        if let Some((text, tail)) = filled {
+            // Without a cluster the placeholder leaves no space behind.
+            if text.is_empty() && after.starts_with("on_cluster") && rendered.ends_with(' ') {
+                rendered.pop();
+            }
+            rendered.push_str(&text);
+            rest = tail;
+        } else {
+            rendered.push('{');
+            rest = after;
+        }
+    }
+    rendered.push_str(rest);
+    rendered
+}
+
+fn fill_in(placeholder: &str, rendering: &Rendering) -> Option<String> {
     let Rendering { database, maybe_definer, maybe_cluster } = rendering;
-    let definer = match maybe_definer {
-        Some(user) => format!("DEFINER = {} SQL SECURITY DEFINER", quote_identifier(user)),
-        None => "SQL SECURITY INVOKER".to_owned(),
-    };
-    // Without a name it is who creates the view.
-    let table_definer = if maybe_definer.is_some() { definer.as_str() } else { "" };
-    let on_cluster = on_cluster(maybe_cluster.as_deref());
-    // Without a cluster the placeholder leaves no space behind.
-    let spaced = if on_cluster.is_empty() { String::new() } else { format!(" {on_cluster}") };
-    let text = template
-        .replace("{database}", &quote_identifier(database))
-        .replace(" {on_cluster}", &spaced)
-        .replace("{table_definer}", table_definer)
-        .replace("{definer}", &definer);
-    render_engines(&text, maybe_cluster.is_some())
+    let definer = |user: &String| format!("DEFINER = {} SQL SECURITY DEFINER", quote_identifier(user));
+    match placeholder {
+        "database" => Some(quote_identifier(database)),
+        "on_cluster" => Some(on_cluster(maybe_cluster.as_deref())),
+        "definer" => Some(maybe_definer.as_ref().map_or_else(|| "SQL SECURITY INVOKER".to_owned(), definer)),
+        // Without a name it is who creates the view.
+        "table_definer" => Some(maybe_definer.as_ref().map(definer).unwrap_or_default()),
+        _ => {
+            let engine = placeholder.strip_prefix("engine:")?;
+            // Replicated engines take path and replica name from the server's defaults.
+            Some(format!("{}{engine}", if maybe_cluster.is_some() { "Replicated" } else { "" }))
+        }
+    }
 }
 
 /// `ON CLUSTER` clause, or nothing.
 pub(super) fn on_cluster(maybe_cluster: Option<&str>) -> String {
     maybe_cluster.map(|name| format!("ON CLUSTER {}", quote_identifier(name))).unwrap_or_default()
-}
-
-/// Replicated engines take path and replica name from the server's defaults.
-fn render_engines(text: &str, is_replicated: bool) -> String {
-    let mut rendered = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("{engine:") {
-        rendered.push_str(before);
-        let (engine, tail) = after.split_once('}').unwrap_or((after, ""));
-        rendered.push_str(if is_replicated { "Replicated" } else { "" });
-        rendered.push_str(engine);
-        rest = tail;
-    }
-    rendered.push_str(rest);
-    rendered
 }
 
 /// A name in backticks, whatever it holds.

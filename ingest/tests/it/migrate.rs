@@ -7,6 +7,7 @@ mod identity_views;
 mod lock;
 mod proxy;
 mod questions;
+mod quoting;
 mod refusals;
 mod resume;
 mod views;

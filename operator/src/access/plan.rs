@@ -6,7 +6,7 @@ use super::action::{Action, Claim};
 use super::catalogue::{Catalogue, UserState};
 use super::desired::{Desired, User};
 use super::ledger::{self, Intent, OwnershipConflict};
-use super::profile::{Hosts, Setting};
+use super::profile::{Hosts, Setting, canonical_network};
 use super::right::{Grants, Right};
 use super::{Class, Entity, Kind};
 
@@ -158,10 +158,13 @@ fn user_actions(user: &User, catalogue: &Catalogue) -> Vec<Action> {
 }
 
 fn is_as_desired(user: &User, state: &UserState) -> bool {
+    let canonical = |networks: &BTreeSet<String>| -> BTreeSet<String> {
+        networks.iter().map(|network| canonical_network(network)).collect()
+    };
     let hosts = match &user.hosts {
         Hosts::Any => state.any_host,
         Hosts::None => !state.has_names && state.networks.is_empty(),
-        Hosts::Networks(networks) => !state.has_names && state.networks == *networks,
+        Hosts::Networks(networks) => !state.has_names && canonical(&state.networks) == canonical(networks),
     };
     let mut settings: Vec<_> = user.settings.iter().cloned().map(Setting::canonical).collect();
     settings.sort();

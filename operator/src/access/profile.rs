@@ -1,6 +1,7 @@
 //! How a declared reader may read: what of the database, from where, and with which settings. Pure.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::right::{Right, Scope};
 use crate::quote::{identifier, literal};
@@ -133,6 +134,14 @@ pub(super) fn hosts_sql(hosts: &Hosts) -> String {
             format!("HOST IP {}", networks.join(", "))
         }
     }
+}
+
+/// A network in one form: the server shows one address without a length, and writes IPv6 in its own way.
+pub(super) fn canonical_network(network: &str) -> String {
+    let (address, length) = network.split_once('/').unwrap_or((network, ""));
+    let Ok(address) = address.parse::<IpAddr>() else { return network.to_owned() };
+    let whole = if address.is_ipv4() { "32" } else { "128" };
+    format!("{address}/{}", if length.is_empty() { whole } else { length })
 }
 
 /// Rights of a reader in a database.

@@ -34,6 +34,7 @@ impl TestClickhouse {
     pub(super) fn describe_to(&self, command: &mut Command) {
         let (user, password) = self.server.admin();
         command.env("WEIR_TEST_CLICKHOUSE_URL", self.server.url());
+        command.env("WEIR_TEST_CLICKHOUSE_CONTROL", self.server.control_url());
         command.env("WEIR_TEST_CLICKHOUSE_USER", user).env("WEIR_TEST_CLICKHOUSE_PASSWORD", password);
     }
 

@@ -1,18 +1,18 @@
 //! The same actions against a real ClickHouse. `cargo verify` brings one up and says where it is.
 
+mod canonical;
+mod client;
+mod edits;
+mod quoting;
 mod shared;
 mod users;
 
 use std::time::Duration;
 
 use futures::future::join_all;
-use proptest::prelude::*;
-use proptest::strategy::ValueTree as _;
-use proptest::test_runner::TestRunner;
 use secrecy::SecretString;
 use weir_crds::Reason;
 
-use super::super::right::{Grants, rights_sql};
 use super::*;
 use crate::clickhouse::{Comment, Connection, ConnectionSettings, Failure};
 use crate::quote::{identifier, literal};
@@ -20,6 +20,16 @@ use crate::quote::{identifier, literal};
 fn setting(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("set {name}: access tests need the ClickHouse that `cargo verify` starts"))
+}
+
+/// How often something is repeated: `cargo soak -- grants` asks for more than the sample.
+fn count(name: &str, sample: usize) -> usize {
+    std::env::var(name).map_or(sample, |count| count.parse().unwrap())
+}
+
+/// Source of every random choice of these tests.
+fn seed() -> u64 {
+    std::env::var("WEIR_TEST_SEED").map_or(1, |seed| seed.parse().unwrap())
 }
 
 fn settings() -> ConnectionSettings {
@@ -389,98 +399,5 @@ async fn each_fault_has_its_reason_and_no_secret_in_its_text() {
         assert_eq!(error.reason(), reason, "{error}");
         let shown = format!("{error} {error:?} {}", error.hint());
         assert!(!shown.contains("canary"), "{shown}");
-    }
-}
-
-#[tokio::test]
-async fn canonical_grants_are_those_of_the_server() {
-    let (connection, stack) = (administrator(), stack("canonical"));
-    let mut runner = TestRunner::deterministic();
-    let sets: Vec<Vec<Right>> = (0..40)
-        .map(|_| prop::collection::vec(any_right(), 1..8).new_tree(&mut runner).unwrap().current())
-        .collect();
-    let role = |index: usize| format!("{}_{index}", stack.names.ingest_role());
-    let created = (0..sets.len()).map(|index| {
-        let (connection, statement) =
-            (connection.clone(), format!("CREATE ROLE {}", identifier(&role(index))));
-        async move { connection.execute(&statement).await }
-    });
-    join_all(created).await.into_iter().for_each(Result::unwrap);
-    let granted = sets.iter().enumerate().map(|(index, rights)| {
-        let statement = format!("GRANT {} TO {}", rights_sql(rights), identifier(&role(index)));
-        let connection = connection.clone();
-        async move { connection.execute(&statement).await.map_err(|error| (statement, error)) }
-    });
-    join_all(granted).await.into_iter().for_each(Result::unwrap);
-    let catalogue = fetch_catalogue(&connection).await.unwrap();
-    for (index, rights) in sets.iter().enumerate() {
-        let none = Grants::default();
-        let held = catalogue.grants.get(&Entity::role(&role(index))).unwrap_or(&none);
-        assert_eq!(held.missing(rights, &catalogue.privileges), [], "{rights:?} {held:?}");
-        assert!(!held.has_surplus(rights, &catalogue.privileges), "{rights:?} {held:?}");
-        let further = Right::new("BACKUP", Scope::Database("further".into()));
-        assert_eq!(
-            held.missing(std::slice::from_ref(&further), &catalogue.privileges),
-            [further],
-            "{held:?}"
-        );
-        assert!(held.has_surplus(&[], &catalogue.privileges), "{held:?}");
-    }
-}
-
-fn any_right() -> impl Strategy<Value = Right> {
-    let privilege = prop::sample::select(vec![
-        "SELECT",
-        "INSERT",
-        "ALTER TABLE",
-        "ALTER VIEW",
-        "ALTER UPDATE",
-        "ALTER COLUMN",
-        "CREATE TABLE",
-        "CREATE VIEW",
-        "DROP TABLE",
-        "SHOW",
-        "TRUNCATE",
-        "OPTIMIZE",
-        "dictGet",
-    ]);
-    let database = prop::sample::select(vec!["shop", "we-ird`db", "other"]);
-    let table = prop::option::of(prop::sample::select(vec!["events", "a b", "links"]));
-    (privilege, database, table).prop_map(|(privilege, database, table)| {
-        let scope = match table {
-            Some(table) => Scope::Table(database.to_owned(), table.to_owned()),
-            None => Scope::Database(database.to_owned()),
-        };
-        Right::new(privilege, scope)
-    })
-}
-
-#[tokio::test]
-async fn quoted_text_is_what_the_servers_parser_reads() {
-    #[derive(serde::Deserialize)]
-    struct Row {
-        texts: Vec<String>,
-    }
-    let connection = administrator();
-    let mut runner = TestRunner::deterministic();
-    let text = prop_oneof![any::<String>(), "[`'\"\\\\;\\-/* \n\t\r\0%{}a]{0,16}"];
-    let texts: Vec<String> = (0..2_000).map(|_| text.new_tree(&mut runner).unwrap().current()).collect();
-    for texts in texts.chunks(500) {
-        let literals: Vec<_> = texts.iter().map(|text| literal(text)).collect();
-        let rows: Vec<Row> =
-            connection.rows(&format!("SELECT [{}] AS texts", literals.join(", "))).await.unwrap();
-        assert_eq!(rows[0].texts, texts);
-        // An empty name is refused by the parser, whoever quotes it.
-        let names: Vec<_> = texts.iter().filter(|text| !text.is_empty()).collect();
-        let columns: Vec<_> = names
-            .iter()
-            .enumerate()
-            .map(|(index, name)| format!("1 AS {}", identifier(&format!("{index}{name}"))))
-            .collect();
-        let rows: Vec<serde_json::Map<String, serde_json::Value>> =
-            connection.rows(&format!("SELECT {}", columns.join(", "))).await.unwrap();
-        assert!(
-            names.iter().enumerate().all(|(index, name)| rows[0].contains_key(&format!("{index}{name}")))
-        );
     }
 }

@@ -1,6 +1,11 @@
 //! Readers by their profile, and the end of old users.
 
+use super::client::Client;
 use super::*;
+
+/// Codes with which ClickHouse refuses a setting: of a reader that is read-only, and beyond its limits.
+const READONLY: &str = "164";
+const SETTING_CONSTRAINT_VIOLATION: &str = "452";
 
 #[tokio::test]
 async fn an_old_user_ends_at_its_cap_without_anybody_and_its_use_is_seen_until_then() {
@@ -16,8 +21,7 @@ async fn an_old_user_ends_at_its_cap_without_anybody_and_its_use_is_seen_until_t
     // Only its owner's use counts, not a proof of the operator.
     let seen = fetch_last_use(&connection, &users).await.unwrap();
     assert_eq!(seen.keys().collect::<Vec<_>>(), Vec::<&String>::new(), "{seen:?}");
-    let body = as_a_client(&old, "", "SELECT 2").await;
-    assert_eq!(body.as_deref(), Ok("2"));
+    assert_eq!(Client::new(&old).query("", "SELECT 2").await.as_deref(), Ok("2"));
     connection.execute("SYSTEM FLUSH LOGS").await.unwrap();
     let seen = fetch_last_use(&connection, &users).await.unwrap();
     assert_eq!(seen.keys().collect::<Vec<_>>(), [&old]);
@@ -32,23 +36,6 @@ async fn an_old_user_ends_at_its_cap_without_anybody_and_its_use_is_seen_until_t
     apply(&connection, &desired.owner, &expire(past)).await.unwrap();
     assert_eq!(code_of(&used, "SELECT 1").await, Some(516));
     assert_eq!(pass(&connection, &desired).await, [], "a pass gives it nothing back");
-}
-
-/// Runs a query as something other than the operator.
-async fn as_a_client(user: &str, parameters: &str, query: &str) -> Result<String, u16> {
-    use http_body_util::{BodyExt as _, Full};
-    use hyper_util::client::legacy::Client;
-    let client = Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
-    let request = http::Request::post(format!("{}/?{parameters}", setting("WEIR_TEST_CLICKHOUSE_URL")))
-        .header("x-clickhouse-user", user)
-        .header("x-clickhouse-key", password_of(user))
-        .body(Full::new(bytes::Bytes::copy_from_slice(query.as_bytes())))
-        .unwrap();
-    let response = client.request(request).await.unwrap();
-    let status = response.status();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    let text = String::from_utf8_lossy(&body).trim().to_owned();
-    if status.is_success() { Ok(text) } else { Err(status.as_u16()) }
 }
 
 #[tokio::test]
@@ -86,22 +73,23 @@ async fn a_reader_of_hyperdx_may_change_exactly_four_settings_and_custom_what_it
     assert!(prove(&connection, &elsewhere, &password_of(&elsewhere).into(), &[]).await.is_err());
 
     let count = format!("SELECT count() FROM {database}.events");
+    let [as_hyperdx, as_custom] = [&hyperdx, &custom].map(|user| Client::new(user));
     for setting in [
         "max_rows_to_read=1000000",
         "read_overflow_mode=break",
         "cancel_http_readonly_queries_on_client_close=1",
         "wait_end_of_query=1",
     ] {
-        assert_eq!(as_a_client(&hyperdx, setting, &count).await.err(), None, "{setting}");
+        assert_eq!(as_hyperdx.query(setting, &count).await.err(), None, "{setting}");
     }
     for setting in ["max_threads=1", "readonly=0", "log_comment=x"] {
-        assert_eq!(as_a_client(&hyperdx, setting, &count).await.err(), Some(500), "{setting}");
+        assert_eq!(as_hyperdx.query(setting, &count).await, Err(READONLY.to_owned()), "{setting}");
     }
     let first = format!("SELECT a FROM {database}.events");
-    assert_eq!(as_a_client(&custom, "max_threads=4", &first).await.err(), None);
-    assert_eq!(as_a_client(&custom, "max_threads=5", &first).await.err(), Some(500), "over its limit");
-    assert!(as_a_client(&custom, "", &format!("SELECT b FROM {database}.events")).await.is_err());
-    assert!(as_a_client(&custom, "", &format!("SELECT a FROM {database}.links")).await.is_ok());
+    assert_eq!(as_custom.query("max_threads=4", &first).await.err(), None);
+    assert_eq!(as_custom.query("max_threads=5", &first).await, Err(SETTING_CONSTRAINT_VIOLATION.to_owned()));
+    assert!(as_custom.query("", &format!("SELECT b FROM {database}.events")).await.is_err());
+    assert!(as_custom.query("", &format!("SELECT a FROM {database}.links")).await.is_ok());
 
     // Somebody widens a reader by hand.
     let user = identifier(&hyperdx);
@@ -110,5 +98,5 @@ async fn a_reader_of_hyperdx_may_change_exactly_four_settings_and_custom_what_it
     connection.execute(&format!("ALTER USER {user} HOST ANY")).await.unwrap();
     assert_eq!(pass(&connection, &desired).await.len(), 2);
     assert_eq!(pass(&connection, &desired).await, []);
-    assert_eq!(as_a_client(&hyperdx, "readonly=0", &count).await.err(), Some(500));
+    assert_eq!(as_hyperdx.query("readonly=0", &count).await, Err(READONLY.to_owned()));
 }
