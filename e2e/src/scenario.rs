@@ -13,6 +13,7 @@ mod hostile;
 mod identity;
 mod ingest_faults;
 mod kill;
+mod migrations;
 mod normal_form;
 mod ready;
 mod rotation;
@@ -129,7 +130,7 @@ const fn cluster(
 }
 
 /// Every story, in the order in which they share a stage.
-pub static SCENARIOS: [Scenario; 17] = [
+pub static SCENARIOS: [Scenario; 18] = [
     Scenario {
         name: "contract",
         about: "the seed's contract, item by item, with PostHog's paths switched off",
@@ -173,6 +174,12 @@ pub static SCENARIOS: [Scenario; 17] = [
         about: "random edits of grants refuse nobody and end exactly at the spec; names survive quoting",
         story: Story::Alone(|folder, plan| Box::pin(grants::run(folder, plan))),
         needs: &[Need::Tests],
+    },
+    Scenario {
+        name: "migrations",
+        about: "four runners at once, each killed on the way: one history, and the schema of an undisturbed run",
+        story: Story::Alone(|folder, plan| Box::pin(migrations::run(folder, plan))),
+        needs: &[Need::Standalone],
     },
     cluster(
         "ready",

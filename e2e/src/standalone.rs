@@ -229,10 +229,16 @@ impl Standalone {
 
     /// Runs the migrations that a database lacks; the tables of [`Self::database`] are there from the start.
     pub async fn migrate(&self, database: &str) -> anyhow::Result<()> {
+        let output = self.migration(database).output().await;
+        ended_well(&output.context("failed to start `setpriv`: install util-linux")?)
+    }
+
+    /// A runner that migrates a database, not started yet; it is killed when its handle is dropped.
+    pub fn migration(&self, database: &str) -> tokio::process::Command {
         let mut command = tokio::process::Command::from(process::command(&self.options.programs.ingest));
         command.arg("migrate").env_clear().envs(self.environment()).env("CLICKHOUSE_DATABASE", database);
         command.kill_on_drop(true);
-        ended_well(&command.output().await.context("failed to start `setpriv`: install util-linux")?)
+        command
     }
 
     fn environment(&self) -> Vec<(String, String)> {
