@@ -73,10 +73,13 @@ impl Ledger {
     /// Tables of another product that stand where ours would; empty when the database is new or ours.
     pub(super) async fn foreign_tables(&self) -> Result<Vec<String>, Error> {
         let database = quote_literal(&self.rendering.database);
+        // The columns are read first: a ledger that another run creates just then has none yet, and is no other's.
         let sql = format!(
-            "SELECT name FROM system.tables WHERE database = {database} AND (name IN ({VIEWS}) AND engine != 'View' \
-             OR name = 'schema_migrations' AND NOT has((SELECT groupArray(name) FROM system.columns \
-             WHERE database = {database} AND table = 'schema_migrations'), 'checksum')) ORDER BY name FORMAT TSV"
+            "WITH (SELECT groupArray(name) FROM system.columns \
+             WHERE database = {database} AND table = 'schema_migrations') AS columns \
+             SELECT name FROM system.tables WHERE database = {database} AND (name IN ({VIEWS}) AND engine != 'View' \
+             OR name = 'schema_migrations' AND notEmpty(columns) AND NOT has(columns, 'checksum')) \
+             ORDER BY name FORMAT TSV"
         );
         Ok(self.client.query_text(&sql).await?.lines().map(str::to_owned).collect())
     }
