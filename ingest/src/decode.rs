@@ -10,6 +10,7 @@ pub(crate) mod form;
 pub mod gzip;
 pub(crate) mod json;
 mod lz;
+pub(crate) mod number;
 pub mod posthog;
 pub(crate) mod repair;
 mod text;

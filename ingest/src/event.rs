@@ -33,6 +33,8 @@ pub struct RawBatch<'a> {
     pub events: Vec<RawEvent<'a>>,
     /// Events beyond the limit: counted, not kept.
     pub excess: usize,
+    /// Whether ClickHouse could not read one of the numbers in the body.
+    pub has_unreadable_numbers: bool,
 }
 
 /// One event as it was sent. Only the types are known to be right.
@@ -110,7 +112,8 @@ pub struct EventRow<'a> {
     pub ip: Cow<'a, str>,
     /// Columns that are copied out of the properties.
     pub promoted: Promoted<'a>,
-    /// The JSON object, as it was written but for the key.
+    /// The JSON object, as it was written but for the key and for numbers that ClickHouse could not read, which are
+    /// strings of the same digits.
     pub properties: Cow<'a, str>,
 }
 

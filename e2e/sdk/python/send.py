@@ -40,7 +40,7 @@ for step in range(count):
         properties={
             "step": step,
             "title": "Ünïcode ☃ 🎉",
-            "big": 2**63,
+            "big": 2**70,
             "nothing": None,
             "price": decimal.Decimal("12.50"),
             "day": datetime.date(2026, 5, 6),

@@ -95,6 +95,12 @@ async fn check(weir: &Standalone, stranger: &Stranger, case: &Case) -> anyhow::R
         let rows = weir.query(&sql).await?;
         ensure!(rows.trim() == case.stored.to_string(), "{} rows, not {}", rows.trim(), case.stored);
     }
+    if let Some(property) = case.read {
+        let sql = format!(
+            "SELECT countIf(JSONHas(properties, '{property}')) FROM {{database}}.events WHERE event = 'strange'"
+        );
+        ensure!(weir.query(&sql).await?.trim() != "0", "ClickHouse reads `{property}` of no strange event");
+    }
     Ok(())
 }
 

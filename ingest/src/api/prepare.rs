@@ -24,6 +24,7 @@ use crate::decode::analytics::Verdict;
 use crate::decode::batch;
 use crate::decode::codec::Codec;
 use crate::decode::gzip;
+use crate::decode::number;
 use crate::decode::posthog;
 use crate::decode::repair;
 use crate::decode::unpack;
@@ -204,12 +205,7 @@ fn process_or_mend(work: &mut Work) -> Result<(Rows, Vec<(usize, Dropped)>), Rej
 
 /// Decodes, lets in and encodes.
 fn process(work: &Work) -> Result<(Rows, Vec<(usize, Dropped)>), Rejection> {
-    let max_events = work.state.limits().max_events_per_batch;
-    let batch = match &work.wire {
-        Wire::Seed(_) => batch::decode(&work.body, max_events)?,
-        Wire::Capture(capture) if capture.is_engage => posthog::decode_engage(&work.body, max_events)?,
-        Wire::Capture(_) | Wire::Analytics(_) => posthog::decode(&work.body, max_events)?,
-    };
+    let batch = decode(work, &work.body)?;
     let credential = match &work.maybe_credential {
         Some(credential) => Some(Cow::Borrowed(&**credential)),
         None => authenticate::credential(&batch)?,
@@ -229,7 +225,22 @@ fn process(work: &Work) -> Result<(Rows, Vec<(usize, Dropped)>), Rejection> {
         user_agent: &work.user_agent,
         nonce: work.nonce,
     };
-    encode_batch(&work.state, &batch, &reception)
+    if !batch.has_unreadable_numbers {
+        return encode_batch(&work.state, &batch, &reception);
+    }
+    let mut reservation = work.state.budget().open();
+    reservation.grow(work.body.len() + work.body.len() / 3)?;
+    let body = number::quote_unreadable(&work.body);
+    encode_batch(&work.state, &decode(work, &body)?, &reception)
+}
+
+fn decode<'a>(work: &Work, body: &'a [u8]) -> Result<RawBatch<'a>, Malformed> {
+    let max_events = work.state.limits().max_events_per_batch;
+    match &work.wire {
+        Wire::Seed(_) => batch::decode(body, max_events),
+        Wire::Capture(capture) if capture.is_engage => posthog::decode_engage(body, max_events),
+        Wire::Capture(_) | Wire::Analytics(_) => posthog::decode(body, max_events),
+    }
 }
 
 /// When the request was sent, as the query has it.

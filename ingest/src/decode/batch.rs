@@ -1,7 +1,8 @@
 //! The body of `POST /batch/`: `{"api_key": …, "batch": [event, …]}`.
 //!
 //! A wrong type of a known field anywhere is an error of the whole request; unknown fields are skipped; of repeated
-//! fields the last wins. Properties stay as text, so numbers keep every digit.
+//! fields the last wins. Properties stay as text, so numbers keep every digit; those
+//! that ClickHouse could not read are reported, and quoted before the events are stored.
 
 use std::fmt;
 
@@ -26,8 +27,9 @@ pub fn decode(body: &[u8], max_events: usize) -> Result<RawBatch<'_>, Malformed>
     let text = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut json = Json::new(text);
-    let batch = Deserializer::deserialize_map(&mut json, BatchVisitor { max_events })?;
+    let mut batch = Deserializer::deserialize_map(&mut json, BatchVisitor { max_events })?;
     json.end()?;
+    batch.has_unreadable_numbers = json.has_unreadable_numbers();
     if batch.events.is_empty() { Err(Malformed::Empty) } else { Ok(batch) }
 }
 

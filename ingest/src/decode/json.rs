@@ -57,6 +57,11 @@ impl<'de> Json<'de> {
         }
     }
 
+    /// Whether ClickHouse could not read one of the numbers so far.
+    pub(crate) fn has_unreadable_numbers(&self) -> bool {
+        self.scanner.has_unreadable_numbers()
+    }
+
     /// What stands here, for the error of a visitor that wants something else.
     fn wrong_type<'v, V: Visitor<'v>>(&mut self, visitor: &V) -> Error {
         let found = match self.scanner.peek() {

@@ -30,8 +30,9 @@ pub fn decode(body: &[u8], max_events: usize) -> Result<RawBatch<'_>, Malformed>
     let text = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut json = Json::new(text);
-    let batch = Deserializer::deserialize_any(&mut json, BatchVisitor { max_events })?;
+    let mut batch = Deserializer::deserialize_any(&mut json, BatchVisitor { max_events })?;
     json.end()?;
+    batch.has_unreadable_numbers = json.has_unreadable_numbers();
     if batch.events.is_empty() { Err(Malformed::Empty) } else { Ok(batch) }
 }
 

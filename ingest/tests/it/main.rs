@@ -30,6 +30,8 @@ mod load;
 #[cfg(test)]
 mod migrate;
 #[cfg(test)]
+mod numbers;
+#[cfg(test)]
 mod operations_check;
 #[cfg(test)]
 mod operations_connections;

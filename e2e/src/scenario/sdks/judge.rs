@@ -152,7 +152,10 @@ fn questions(key: &str, sender: &Sender) -> Vec<Question> {
         Kind::Node => questions.extend(known),
         Kind::Python { .. } => questions.extend(known.into_iter().chain([(
             "numbers that lost digits",
-            events("countIf(event = 'step taken' AND JSONExtractRaw(properties, 'big') != '9223372036854775808')"),
+            events(
+                "countIf(event = 'step taken' AND (JSONExtractString(properties, 'big') != '1180591620717411303424' \
+                 OR JSONExtractFloat(properties, 'big') != exp2(70)))",
+            ),
             "0",
         )])),
         Kind::Choices => questions.extend([

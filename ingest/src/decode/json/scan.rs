@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::Error;
+use crate::decode::number;
 use crate::decode::text::unescaped;
 
 /// A place in a text.
@@ -12,11 +13,17 @@ pub(super) struct Scanner<'de> {
     at: usize,
     /// Brackets that are open within the value that is being skipped; kept for the next one.
     open: Vec<u8>,
+    has_unreadable_numbers: bool,
 }
 
 impl<'de> Scanner<'de> {
     pub(super) fn new(text: &'de str) -> Self {
-        Self { text, at: 0, open: Vec::new() }
+        Self { text, at: 0, open: Vec::new(), has_unreadable_numbers: false }
+    }
+
+    /// Whether ClickHouse could not read one of the numbers so far.
+    pub(super) fn has_unreadable_numbers(&self) -> bool {
+        self.has_unreadable_numbers
     }
 
     /// The first byte of what comes next, behind blanks.
@@ -207,6 +214,7 @@ impl<'de> Scanner<'de> {
     }
 
     fn skip_number(&mut self) -> Result<(), Error> {
+        let start = self.at;
         self.skip_if(b"-");
         if !self.skip_if(b"0") {
             self.skip_digits()?;
@@ -214,9 +222,13 @@ impl<'de> Scanner<'de> {
         if self.skip_if(b".") {
             self.skip_digits()?;
         }
-        if self.skip_if(b"eE") {
+        let has_exponent = self.skip_if(b"eE");
+        if has_exponent {
             self.skip_if(b"+-");
             self.skip_digits()?;
+        }
+        if has_exponent || self.at - start > number::ALWAYS_READABLE {
+            self.has_unreadable_numbers |= !number::is_readable(&self.text[start..self.at]);
         }
         Ok(())
     }
