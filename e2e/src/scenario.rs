@@ -8,6 +8,7 @@ mod deletion;
 mod digest;
 mod drift;
 mod fault;
+mod fuzz;
 mod grants;
 mod hostile;
 mod identity;
@@ -17,6 +18,7 @@ mod migrations;
 mod normal_form;
 mod ready;
 mod rotation;
+mod runners;
 mod scrape;
 mod sdk;
 mod sdks;
@@ -116,7 +118,7 @@ impl Need {
             Self::Cluster => Prepared::prepare().map(drop),
             Self::Standalone => Programs::prepare().map(drop),
             Self::Sdks => sdks::Sdks::find().map(drop),
-            Self::Tests => grants::prepare(),
+            Self::Tests => runners::prepare(),
         }
     }
 }
@@ -130,7 +132,7 @@ const fn cluster(
 }
 
 /// Every story, in the order in which they share a stage.
-pub static SCENARIOS: [Scenario; 18] = [
+pub static SCENARIOS: [Scenario; 19] = [
     Scenario {
         name: "contract",
         about: "the seed's contract, item by item, with PostHog's paths switched off",
@@ -173,6 +175,12 @@ pub static SCENARIOS: [Scenario; 18] = [
         name: "grants",
         about: "random edits of grants refuse nobody and end exactly at the spec; names survive quoting",
         story: Story::Alone(|folder, plan| Box::pin(grants::run(folder, plan))),
+        needs: &[Need::Tests],
+    },
+    Scenario {
+        name: "fuzz",
+        about: "damaged bodies to every decoder, in process: no panic, bounded memory, agreement with other readers",
+        story: Story::Alone(|folder, plan| Box::pin(fuzz::run(folder, plan))),
         needs: &[Need::Tests],
     },
     Scenario {

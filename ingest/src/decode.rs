@@ -7,6 +7,8 @@ pub(crate) mod codec;
 mod events;
 mod expand;
 pub(crate) mod form;
+#[cfg(test)]
+mod fuzz;
 pub mod gzip;
 pub(crate) mod json;
 mod lz;

@@ -4,20 +4,15 @@
 //! What is run are tests of those two crates, in which these rooms are visible; `cargo verify` runs them at their sample
 //! with all other tests, and this story with a ClickHouse of their own and at any count.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::{path::Path, process::Stdio};
 
 use anyhow::{Context as _, ensure};
-use serde::Deserialize;
 
-use super::Plan;
+use super::{Plan, runners};
 use crate::{
     clickhouse::{Options, Server},
     target::repository,
-    tool::{self, Hint},
+    tool,
 };
 
 /// A test, where it is, and how often it repeats what it is about.
@@ -57,47 +52,19 @@ const TESTS: [Long; 4] = [
 /// How the tests print what they measured.
 const FIGURE: &str = "figure: ";
 
-/// Builds the tests, outside of the sandbox, and notes where they are.
-pub(super) fn prepare() -> anyhow::Result<()> {
-    tool::clickhouse_engine()?;
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["test", "--quiet", "--workspace", "--no-run", "--message-format=json"]);
-    let printed =
-        tool::run(cargo.current_dir(repository()?), &Hint::new("install Rust (https://rustup.rs)", ""))?;
-    fs::write(notes()?, printed).context("failed to note where the tests are")
-}
-
-fn notes() -> anyhow::Result<PathBuf> {
-    Ok(repository()?.join("target").join("long-tests.json"))
-}
-
 pub(super) async fn run(folder: &Path, plan: Plan) -> anyhow::Result<String> {
     let launcher = std::env::current_exe().context("failed to find this program's own file")?;
     let password = hex::encode(rand::random::<[u8; 16]>());
     let options = Options::new(tool::clickhouse_engine()?, launcher, folder.join("clickhouse"), &password);
     let server = Server::start(options).await?;
-    let built = fs::read_to_string(notes()?).context("the tests are not built")?;
     let mut figures = vec![String::new()];
     for long in &TESTS {
         let count = plan.pick(long.sample, long.full);
-        let figure = long.run(&server, &built, count, plan.seed).await;
+        let figure = long.run(&server, count, plan.seed).await;
         figures.push(figure.with_context(|| long.test.to_owned())?);
     }
     server.stop().await?;
     Ok(figures.join("\n      "))
-}
-
-/// What cargo says of a program that it built.
-#[derive(Deserialize)]
-struct Artifact {
-    package_id: String,
-    target: Target,
-    executable: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    kind: Vec<String>,
 }
 
 impl Long {
@@ -105,9 +72,9 @@ impl Long {
         Self { package: "operator", kind: "lib", test: "", count, sample, full }
     }
 
-    async fn run(&self, server: &Server, built: &str, count: usize, seed: u64) -> anyhow::Result<String> {
+    async fn run(&self, server: &Server, count: usize, seed: u64) -> anyhow::Result<String> {
         let (user, password) = server.admin();
-        let mut command = tokio::process::Command::new(self.program(built)?);
+        let mut command = tokio::process::Command::new(runners::find(self.package, self.kind)?);
         command.args([self.test, "--exact", "--nocapture"]).env(self.count, count.to_string());
         command.env("WEIR_TEST_SEED", seed.to_string()).env("WEIR_TEST_CLICKHOUSE_URL", server.url());
         command.env("WEIR_TEST_CLICKHOUSE_USER", user).env("WEIR_TEST_CLICKHOUSE_PASSWORD", password);
@@ -122,15 +89,5 @@ impl Long {
         let figures: Vec<&str> = figures.map(|(_, figure)| figure).collect();
         ensure!(!figures.is_empty(), "it printed no figure");
         Ok(figures.join("\n      "))
-    }
-
-    /// The program that holds the test.
-    fn program(&self, built: &str) -> anyhow::Result<PathBuf> {
-        let artifacts = built.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
-        let folder = format!("/{}#", self.package);
-        let mut found = artifacts.filter(|artifact| {
-            artifact.package_id.contains(&folder) && artifact.target.kind.iter().any(|kind| kind == self.kind)
-        });
-        found.find_map(|artifact| artifact.executable).context("cargo built no such tests")
     }
 }
