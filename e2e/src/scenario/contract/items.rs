@@ -13,6 +13,29 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 const LISTED: (&str, &str) = ("origin", ORIGIN);
 const ONE: &str = r#"{"api_key":"first-key","batch":[{"event":"a","distinct_id":"u1"}]}"#;
 const KEYLESS: &str = r#"{"batch":[{"event":"a","distinct_id":"u1"}]}"#;
+const PAGE: &str = r#"{"batch":[{"event":"$pageview","distinct_id":"page-1","properties":
+    {"$session_id":"session-1","$current_url":"https://app.example/","plan":"free"}}]}"#;
+/// The queries that a reader starts with.
+const STARTERS: [&str; 10] = [
+    "SELECT toDate(timestamp) AS day, count(), uniqExact(person_id) FROM {database}.events GROUP BY day",
+    "SELECT event, count() AS volume, any(properties) FROM {database}.events \
+     WHERE timestamp > now() - INTERVAL 7 DAY GROUP BY event ORDER BY volume DESC",
+    "SELECT person_id, min(timestamp), max(timestamp), countIf(event = '$pageview'), count() \
+     FROM {database}.events GROUP BY person_id",
+    "SELECT session_id, started_at, ended_at, duration_seconds, pageview_count, autocapture_count, event_count \
+     FROM {database}.sessions ORDER BY started_at DESC",
+    "SELECT person_id, minIf(timestamp, event = 'seen'), minIf(timestamp, event = '$identify') \
+     FROM {database}.events WHERE timestamp > now() - INTERVAL 30 DAY GROUP BY person_id",
+    "SELECT JSONExtractString(properties, 'plan') AS plan, count() FROM {database}.persons GROUP BY plan",
+    "SELECT e.event, JSONExtractString(p.properties, 'plan') FROM {database}.events AS e \
+     INNER JOIN {database}.persons AS p ON p.id = e.person_id ORDER BY e.timestamp DESC LIMIT 10",
+    "SELECT person_id, groupArray(distinct_id) FROM {database}.person_distinct_ids GROUP BY person_id \
+     HAVING has(groupArray(distinct_id), 'known-1') AND has(groupArray(distinct_id), 'anon-1')",
+    "SELECT JSONExtractString(properties, '$current_url') FROM {database}.events \
+     WHERE JSONHas(properties, '$session_id')",
+    "SELECT p.properties FROM {database}.persons AS p INNER JOIN {database}.person_distinct_ids AS d \
+     ON d.person_id = p.id WHERE d.distinct_id = 'anon-1'",
+];
 
 /// A batch to the service with keys, answered well.
 fn batch(item: &'static str, body: impl Into<Bytes>, rows: u64) -> Asked {
@@ -57,6 +80,7 @@ fn keys_and_origins() -> Vec<Asked> {
     let other_path = |path| Asked { path, contains: "Not Found", ..refused("C5", ONE, 404) };
     let mut requests = vec![
         with(batch("C1", KEYLESS, 1), LISTED),
+        with(batch("C1", PAGE, 1), LISTED),
         batch("C2", ONE, 1),
         batch("C2", second, 1),
         refused("C3", KEYLESS, 401),
@@ -120,6 +144,7 @@ fn shapes() -> anyhow::Result<Vec<Asked>> {
         refused("C13", r#"{"batch":"#, 400),
         refused("C13", r#"{"event":"a","distinct_id":"u"}"#, 400),
         refused("C13", "[]", 400),
+        refused("C13", r#"[{"event":"a","distinct_id":"u","api_key":"first-key"}]"#, 400),
         kind(refused("C13", ONE, 415), "text/plain"),
         kind(refused("C13", ONE, 415), "application/x-www-form-urlencoded"),
         encoded(batch("C14", gzip(ONE.as_bytes())?, 1), "gzip"),
@@ -163,7 +188,9 @@ pub(super) fn questions() -> Vec<(&'static str, String, &'static str)> {
     let links = "SELECT uniqExact(person_id) FROM {database}.person_distinct_ids WHERE distinct_id IN ('anon-1', 'known-1')";
     let tables = "SELECT count() FROM system.tables WHERE database = '{database}' \
                   AND name IN ('events', 'persons', 'person_distinct_ids', 'sessions')";
-    vec![
+    let page = "SELECT (api_key, session_id, current_url) FROM {database}.events WHERE event = '$pageview'";
+    let mut questions = vec![
+        ("C1", page.to_owned(), "('','session-1','https://app.example/')"),
         ("E1", tables.to_owned(), "4"),
         ("C6", links.to_owned(), "1"),
         ("C7", persons("'anon-1', 'known-1'"), "1"),
@@ -172,6 +199,7 @@ pub(super) fn questions() -> Vec<(&'static str, String, &'static str)> {
         ("C9", property("first"), "a"),
         ("C10", property("plan"), "enterprise"),
         ("E6", "SELECT count() FROM {database}.persons WHERE distinct_id = 'known-1'".to_owned(), "1"),
-        ("E10", "SELECT uniqExact(toDate(timestamp), event) > 0 FROM {database}.events".to_owned(), "1"),
-    ]
+    ];
+    questions.extend(STARTERS.map(|sql| ("E10", format!("SELECT count() > 0 FROM ({sql})"), "1")));
+    questions
 }

@@ -131,14 +131,12 @@ impl Maker<'_> {
             "text/plain",
             bomb::gzip(100_000).map_or_else(|_| Vec::new(), |body| body[..40].to_vec()),
         );
-        let invalid = [
-            format!(r#"{{"api_key":"{key}","batch":[{{"event":"#).as_bytes(),
-            b"\"\xff\xfe\"",
-            br#","distinct_id":"u"}]}"#,
-        ]
-        .concat();
-        // Replaced or refused, but answered.
-        self.add("text that is no UTF-8", "/batch/", JSON, invalid).statuses = &[200, 400];
+        // Each stray byte is replaced, and costs nobody an event.
+        self.between(
+            "text that is no UTF-8",
+            "{\"event\":\"STRAY\",\"distinct_id\":\"u\",\"properties\":{\"STRAY\":1}}",
+        );
+        self.with_stray_bytes("STRAY");
         let form =
             format!("data={}", lz_string::compress_to_base64(&format!(r#"{{"api_key":"{key}","event":"#)));
         self.add(
@@ -229,6 +227,15 @@ impl Maker<'_> {
             &strange(r#""properties":{"$set":7,"$set_once":[],"$unset":{"a":1}}"#),
         );
         self.between("an id of an event that is none", &strange(r#""uuid":"not-an-id""#));
+    }
+
+    /// Puts bytes that are no text in the place of a mark of the last case.
+    fn with_stray_bytes(&mut self, mark: &str) {
+        if let Some(case) = self.cases.last_mut() {
+            let text = String::from_utf8_lossy(&case.body).into_owned();
+            case.body =
+                text.split(mark).map(str::as_bytes).collect::<Vec<_>>().join(&b"\xff\xfe\xc3"[..]).into();
+        }
     }
 
     /// The last case's strange event is stored too, and one of its properties is read.
