@@ -32,7 +32,7 @@ pub(crate) use catalogue::Catalogue;
 use catalogue::fetch_catalogue;
 pub(crate) use deletion::{deletion, leftovers, leftovers_sql};
 pub(crate) use desired::{Desired, DesiredRequest, Login, PasswordHash, Purpose, desired};
-pub(crate) use evidence::fetch_last_use;
+pub(crate) use evidence::{Logged, fetch_last_use};
 #[cfg(test)]
 pub(crate) use ledger::Intent;
 pub(crate) use plan::{plan, restore_login, revocations, surplus};

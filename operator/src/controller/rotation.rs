@@ -25,6 +25,9 @@ pub(crate) use request::{Cause, Request, Requests};
 /// Time that ClickHouse takes to write a use into its logs.
 const LOG_LAG: SignedDuration = SignedDuration::from_secs(10);
 
+/// Time after which what could not be known is asked again.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
+
 /// What is known about the use of an old generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Evidence {
@@ -68,11 +71,12 @@ pub(crate) fn retirement(
     match evidence {
         None => Retirement::Ask,
         Some(Evidence::Unknown(why)) => {
-            Retirement::Keep { until: end, why: format!("{why}, so it stays until its cap") }
+            let until = after(now, ASK_AGAIN).min(end);
+            Retirement::Keep { until, why: format!("{why}, so it stays until its cap at {end}") }
         }
         Some(Evidence::LastUse(Some(at))) if now < after(*at, policy.quiet + LOG_LAG) => {
             let until = after(*at, policy.quiet + LOG_LAG).min(end);
-            Retirement::Keep { until, why: "it is still used".into() }
+            Retirement::Keep { until, why: format!("it is still used, last at {at}; its cap is at {end}") }
         }
         Some(Evidence::LastUse(_)) => Retirement::Gone,
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use weir_crds::AnalyticsStack;
 
-use crate::access::fetch_last_use;
+use crate::access::{Logged, fetch_last_use};
 use crate::clickhouse::Connection;
 use crate::controller::Context;
 use crate::controller::credential::credentials;
@@ -30,9 +30,7 @@ pub(super) async fn evidence(
     }
     let read = tokio::time::timeout(READ_TIMEOUT, fetch_last_use(connection, &users)).await;
     let judge: Box<dyn Fn(&String) -> Evidence + Send> = match read {
-        Ok(Ok(last)) => Box::new(move |user| {
-            Evidence::LastUse(last.get(user).and_then(|at| Timestamp::from_second(*at).ok()))
-        }),
+        Ok(Ok(logged)) => Box::new(move |user| judge(logged.get(user))),
         Ok(Err(error)) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "failed to read the use of old users");
             unknown("system.query_log and system.session_log cannot be read")
@@ -40,6 +38,17 @@ pub(super) async fn evidence(
         Err(_elapsed) => unknown("system.query_log and system.session_log could not be read in time"),
     };
     users.into_iter().map(|user| (user.clone(), judge(&user))).collect()
+}
+
+fn judge(logged: Option<&Logged>) -> Evidence {
+    match logged {
+        Some(Logged { last_use, is_logged: true }) => {
+            Evidence::LastUse(last_use.and_then(|at| Timestamp::from_second(at).ok()))
+        }
+        Some(_) | None => Evidence::Unknown(
+            "system.query_log holds none of its queries, not even those of the operator's proof".into(),
+        ),
+    }
 }
 
 fn unknown(why: &'static str) -> Box<dyn Fn(&String) -> Evidence + Send> {

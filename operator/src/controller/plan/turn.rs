@@ -129,7 +129,8 @@ fn advance(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
         return;
     }
     publish(view, credential, newest, steps);
-    // In the same pass, so that the old login ends also when no other pass follows.
+    // In the same pass, so that the old login ends also when no other pass follows. Behind the switch: an end that was set
+    // before it would lock out everybody if it never came to the switch. Cut off in between, the next pass sets it.
     let ends =
         rotation::policy(view.stack, credential).map(|policy| rotation::cap(view.observed.now, policy));
     if let (Some(until), None) = (ends, current.expires_at) {
@@ -184,11 +185,19 @@ fn wait(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
             stage: ConditionType::CredentialsReady,
             object: format!("Secret/{}", credential.published),
             reason: Reason::Retiring,
-            hint: format!("generation {generation} is replaced and ends later: {why}"),
+            hint: format!("{} is replaced and ends later: {why}", named(view, credential, *generation)),
             blocks: false,
             until: Some(*until),
         });
     }
+}
+
+fn named(view: &View<'_>, credential: &Credential, generation: i64) -> String {
+    let user = credential.user_of(view.stack, generation);
+    user.map_or_else(
+        || format!("generation {generation}"),
+        |user| format!("generation {generation}, user {user},"),
+    )
 }
 
 /// Names the pods that still log in as an older user.

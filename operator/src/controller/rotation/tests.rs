@@ -51,11 +51,24 @@ fn requests(key: &str, value: &str) -> Requests {
 #[case::overlap(99, Some(Evidence::LastUse(None)), "its overlap is not over until 100")]
 #[case::nobody_asked(100, None, "ask")]
 #[case::never_used(100, Some(Evidence::LastUse(None)), "gone")]
-#[case::used_lately(150, Some(Evidence::LastUse(Some(at(140)))), "it is still used until 200")]
-#[case::use_may_not_be_logged_yet(199, Some(Evidence::LastUse(Some(at(140)))), "it is still used until 200")]
+#[case::used_lately(
+    150,
+    Some(Evidence::LastUse(Some(at(140)))),
+    "it is still used, last at 1970-01-01T00:02:20Z; its cap is at 1970-01-01T00:16:40Z until 200"
+)]
+#[case::use_may_not_be_logged_yet(
+    199,
+    Some(Evidence::LastUse(Some(at(140)))),
+    "it is still used, last at 1970-01-01T00:02:20Z; its cap is at 1970-01-01T00:16:40Z until 200"
+)]
 #[case::quiet(200, Some(Evidence::LastUse(Some(at(140)))), "gone")]
-#[case::used_up_to_the_cap(990, Some(Evidence::LastUse(Some(at(985)))), "it is still used until 1000")]
-#[case::unknown(500, Some(Evidence::Unknown("no log".into())), "no log, so it stays until its cap until 1000")]
+#[case::used_up_to_the_cap(
+    990,
+    Some(Evidence::LastUse(Some(at(985)))),
+    "it is still used, last at 1970-01-01T00:16:25Z; its cap is at 1970-01-01T00:16:40Z until 1000"
+)]
+#[case::unknown(500, Some(Evidence::Unknown("no log".into())), "no log, so it stays until its cap at 1970-01-01T00:16:40Z until 560")]
+#[case::unknown_near_the_cap(980, Some(Evidence::Unknown("no log".into())), "no log, so it stays until its cap at 1970-01-01T00:16:40Z until 1000")]
 #[case::cap(1_000, Some(Evidence::LastUse(Some(at(999)))), "gone")]
 #[case::cap_without_evidence(1_000, Some(Evidence::Unknown("no log".into())), "gone")]
 fn an_old_generation_ends(#[case] now: i64, #[case] evidence: Option<Evidence>, #[case] expected: &str) {
@@ -114,6 +127,18 @@ fn a_generation_is_due_by_schedule_once_and_only_when_the_one_before_is_gone() {
     assert_eq!(due(&retiring, 20_000), None);
     let pending = login(vec![value(1, Some(0), Cause::First), value(2, None, Cause::Schedule)]);
     assert_eq!(due(&pending, 20_000), None);
+}
+
+#[test]
+fn a_schedule_waits_for_its_window_and_a_request_does_not() {
+    let closed = Policy { window: Some((120, 180)), ..schedule() };
+    let alone = login(vec![value(1, Some(0), Cause::First)]);
+    let request = requests("weir.dev/rotate", "now").rotate.unwrap();
+    // 20,000 s are 05:33, 95,000 s are 02:23 of the next day.
+    let due = |request, now| due(&alone, &closed, request, "uid", at(now));
+    assert_eq!(due(None, 20_000), None);
+    assert_eq!(due(None, 95_000), Some(Cause::Schedule));
+    assert_eq!(due(Some(&request), 20_000), Some(Cause::Rotate("now".into())));
 }
 
 #[test]

@@ -20,13 +20,14 @@ async fn an_old_user_ends_at_its_cap_without_anybody_and_its_use_is_seen_until_t
     connection.execute("SYSTEM FLUSH LOGS").await.unwrap();
     // Only its owner's use counts, not a proof of the operator.
     let seen = fetch_last_use(&connection, &users).await.unwrap();
-    assert_eq!(seen.keys().collect::<Vec<_>>(), Vec::<&String>::new(), "{seen:?}");
+    assert_eq!(seen[&old], Logged { last_use: None, is_logged: true });
+    assert_eq!(seen[&idle], Logged { last_use: None, is_logged: false }, "nobody ever logged in");
     assert_eq!(Client::new(&old).query("", "SELECT 2").await.as_deref(), Ok("2"));
     connection.execute("SYSTEM FLUSH LOGS").await.unwrap();
     let seen = fetch_last_use(&connection, &users).await.unwrap();
-    assert_eq!(seen.keys().collect::<Vec<_>>(), [&old]);
     let now = Timestamp::now().as_second();
-    assert!((now - 60..=now + 1).contains(&seen[&old]), "{seen:?}");
+    assert!(seen[&old].last_use.is_some_and(|at| (now - 60..=now + 1).contains(&at)), "{seen:?}");
+    assert_eq!(seen[&idle].last_use, None);
 
     let until = Timestamp::now().checked_add(SignedDuration::from_hours(1)).unwrap();
     let expire = |until| Action::ExpireUser(old.clone(), until);
@@ -99,4 +100,36 @@ async fn a_reader_of_hyperdx_may_change_exactly_four_settings_and_custom_what_it
     assert_eq!(pass(&connection, &desired).await.len(), 2);
     assert_eq!(pass(&connection, &desired).await, []);
     assert_eq!(as_hyperdx.query("readonly=0", &count).await, Err(READONLY.to_owned()));
+}
+
+#[tokio::test]
+async fn a_user_whose_queries_are_not_logged_is_not_called_unused_and_logs_that_cannot_be_read_are_an_error()
+{
+    let (connection, stack) = (administrator(), stack("unlogged"));
+    let desired = stack.desired(&stack.logins());
+    pass(&connection, &desired).await;
+    let [logged, unlogged] = [stack.names.ingest_user(1), stack.names.reader_user("bi", 1)];
+    let silence = format!("ALTER USER {} SETTINGS log_queries = 0", identifier(&unlogged));
+    connection.execute(&silence).await.unwrap();
+    for user in [&logged, &unlogged] {
+        prove(&connection, user, &password_of(user).into(), &desired.required(user)).await.unwrap();
+    }
+    connection.execute("SYSTEM FLUSH LOGS").await.unwrap();
+    let users = [logged.clone(), unlogged.clone()];
+    let seen = fetch_last_use(&connection, &users).await.unwrap();
+    assert_eq!(seen[&logged], Logged { last_use: None, is_logged: true });
+    assert_eq!(seen[&unlogged], Logged { last_use: None, is_logged: false });
+
+    // An administrator who may not read them sees what one sees where they are switched off: an error, not an empty log.
+    let name = format!("{}_administrator", stack.names.prefix);
+    let (hash, user) = (PasswordHash::of(&password_of(&name)).hex(), identifier(&name));
+    for statement in [
+        format!("CREATE USER {user} IDENTIFIED WITH sha256_hash BY '{hash}' HOST ANY"),
+        format!("GRANT SELECT ON system.* TO {user}"),
+        format!("REVOKE SELECT ON system.query_log FROM {user}"),
+    ] {
+        connection.execute(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    let blind = login(&connection, &name);
+    assert_eq!(fetch_last_use(&blind, &users).await.unwrap_err().code(), Some(497));
 }

@@ -392,17 +392,49 @@ fn a_revoked_key_is_refused_by_every_pod_that_reads_and_a_revoked_user_is_droppe
 }
 
 #[test]
-fn a_scheduled_rotation_waits_for_the_rollout() {
-    let mut world = World::new();
-    world.happen(&Event::Wait(40 * 24 * 3600));
-    (0..PODS).for_each(|pod| world.read(pod));
-    let generates = |world: &mut World| {
+fn a_rotation_starts_neither_in_a_rollout_nor_in_a_migration() {
+    let generates = |change: &dyn Fn(&mut World)| {
+        let mut world = World::new();
+        world.happen(&Event::Wait(40 * 24 * 3600));
+        (0..PODS).for_each(|pod| world.read(pod));
+        change(&mut world);
         world.look();
         plan_for(&world.stack, &world.observed).summary().iter().any(|step| step.starts_with("generate"))
     };
-    assert!(generates(&mut world));
-    deployment(&mut world.observed).available = 1;
-    assert!(!generates(&mut world));
+    let migrating = |world: &mut World| {
+        world.observed.status.schema = None;
+        world.observed.jobs.insert(run_name(), Job::default());
+    };
+    let asked = |world: &mut World| world.request("weir.dev/rotate", "ingest=r1".into());
+    let rolling = |world: &mut World| deployment(&mut world.observed).available = 1;
+    assert!(generates(&|_| {}) && generates(&asked));
+    assert!(!generates(&rolling) && !generates(&migrating));
+    assert!(!generates(&|world| [rolling, asked].iter().for_each(|change| change(world))));
+    assert!(!generates(&|world| [migrating, asked].iter().for_each(|change| change(world))));
+}
+
+#[test]
+fn a_user_that_was_replaced_ends_at_its_cap_although_the_operator_was_killed_right_after_the_switch() {
+    let mut world = World::new();
+    let old = world.secret("store-ingest-clickhouse", "username");
+    world.happen(&Event::Rotate(1));
+    let mut cut = 0;
+    // Two actions a pass, of which the last two are the proof and the switch.
+    while world.secret("store-ingest-clickhouse", "username") == old {
+        (0..PODS).for_each(|pod| world.read(pod));
+        world.happen(&Event::Pass(2));
+        cut += 1;
+        assert!(cut < 100, "it never comes to the switch");
+    }
+    world.happen(&Event::Restart);
+    assert_eq!(world.ends.get(&old), None);
+    let switched = world.now();
+    world.happen(&Event::Wait(100));
+    world.happen(&Event::Pass(usize::MAX));
+    world.happen(&Event::Pass(usize::MAX));
+    let end = world.ends.get(&old).map(|end| end.as_second());
+    // The moment of the switch was lost with the operator, so the cap counts from its return.
+    assert_eq!(end, Some(switched + 100 + 900));
 }
 
 #[test]
