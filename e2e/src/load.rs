@@ -70,6 +70,13 @@ pub struct Running {
     acknowledged: Arc<AtomicU64>,
 }
 
+/// Sends requests one at a time and tries each once.
+#[derive(Debug)]
+pub struct Sender {
+    client: HttpClient,
+    load: Load,
+}
+
 type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
 impl Load {
@@ -85,26 +92,9 @@ impl Load {
         Running { stop, tasks, acknowledged }
     }
 
-    /// Whether the key is refused. Asks with an event that nobody would store, so that the answer waits for no insert.
-    pub async fn is_refused(&self) -> anyhow::Result<bool> {
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        let url = self.urls.first().context("the load has no address")?;
-        let body = json!({ "api_key": self.key, "batch": [{ "event": "", "distinct_id": "nobody" }] });
-        let status = self.attempt(&client, url, Bytes::from(body.to_string())).await?;
-        anyhow::ensure!(
-            matches!(status, StatusCode::OK | StatusCode::UNAUTHORIZED),
-            "asked about a key, ingest answered {status}"
-        );
-        Ok(status == StatusCode::UNAUTHORIZED)
-    }
-
-    /// Sends one request and tries it once.
-    pub async fn once(&self) -> anyhow::Result<()> {
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        let url = self.urls.first().context("the load has no address")?;
-        let status = self.attempt(&client, url, self.body(0, 0, &[Uuid::now_v7()])).await?;
-        anyhow::ensure!(status == StatusCode::OK, "answered {status}");
-        Ok(())
+    /// A sender of single requests, whose connection stays open between them.
+    pub fn sender(self) -> Sender {
+        Sender { client: Client::builder(TokioExecutor::new()).build_http(), load: self }
     }
 
     async fn send_until(&self, stop: &AtomicBool, acknowledged: &AtomicU64, connection: usize) -> Outcome {
@@ -180,6 +170,31 @@ impl Load {
             })
             .collect();
         Bytes::from(json!({ "api_key": self.key, "batch": batch }).to_string())
+    }
+}
+
+impl Sender {
+    /// Whether the key is refused. Asks with an event that nobody would store, so that the answer waits for no insert.
+    pub async fn is_refused(&self) -> anyhow::Result<bool> {
+        let body = json!({ "api_key": self.load.key, "batch": [{ "event": "", "distinct_id": "nobody" }] });
+        let status = self.send(Bytes::from(body.to_string())).await?;
+        anyhow::ensure!(
+            matches!(status, StatusCode::OK | StatusCode::UNAUTHORIZED),
+            "asked about a key, ingest answered {status}"
+        );
+        Ok(status == StatusCode::UNAUTHORIZED)
+    }
+
+    /// Sends one event.
+    pub async fn once(&self) -> anyhow::Result<()> {
+        let status = self.send(self.load.body(0, 0, &[Uuid::now_v7()])).await?;
+        anyhow::ensure!(status == StatusCode::OK, "answered {status}");
+        Ok(())
+    }
+
+    async fn send(&self, body: Bytes) -> anyhow::Result<StatusCode> {
+        let url = self.load.urls.first().context("the load has no address")?;
+        self.load.attempt(&self.client, url, body).await
     }
 }
 

@@ -18,7 +18,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-pub use operator_process::OperatorProcess;
+pub use operator_process::{KilledOperator, OperatorProcess};
 
 use crate::{
     clickhouse::{self, Certificate, Effect, Fault, Https},
@@ -119,9 +119,19 @@ impl Stage {
 
     /// Applies the minimal example under another name.
     pub fn make_stack(&self, name: &str) -> anyhow::Result<Stack> {
+        self.make_stack_with(name, |_| {})
+    }
+
+    /// Applies the minimal example under another name and with a change.
+    pub fn make_stack_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut serde_json::Value),
+    ) -> anyhow::Result<Stack> {
         let path = self.target.example("01-minimal.yaml")?;
         let mut object: serde_json::Value = serde_saphyr::from_str(&std::fs::read_to_string(path)?)?;
         object["metadata"]["name"] = name.into();
+        change(&mut object);
         self.target.apply(&object)?;
         Ok(Stack::new(&self.client, TEAM, name))
     }

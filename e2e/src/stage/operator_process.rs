@@ -11,7 +11,10 @@ use std::{
 use anyhow::Context as _;
 
 use super::{DRIFT_SECONDS, Stage};
-use crate::target::{RELEASE, SYSTEM};
+use crate::{
+    report::announce,
+    target::{RELEASE, SYSTEM},
+};
 
 /// A running operator; ends with the value.
 #[derive(Debug)]
@@ -40,8 +43,7 @@ impl OperatorProcess {
     pub fn restore_deployment(mut self, stage: &Stage) -> anyhow::Result<()> {
         self.child.kill().context("failed to end the operator")?;
         self.child.wait().context("failed to wait for the operator")?;
-        scale(stage, 1)?;
-        stage.kubectl(&["rollout", "status", "deployment", RELEASE, "-n", SYSTEM, "--timeout=60s"]).map(drop)
+        restore_deployment(stage)
     }
 }
 
@@ -51,6 +53,45 @@ impl Drop for OperatorProcess {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// The operator was killed and stays away; it comes back with the value's end.
+#[derive(Debug)]
+pub struct KilledOperator<'a> {
+    stage: &'a Stage,
+    is_away: bool,
+}
+
+impl<'a> KilledOperator<'a> {
+    /// Sends SIGKILL to the operator and lets nothing start it again.
+    pub async fn kill(stage: &'a Stage) -> anyhow::Result<Self> {
+        stage.kill_one("weir-operator").await?;
+        let killed = Self { stage, is_away: true };
+        scale(stage, 0)?;
+        Ok(killed)
+    }
+
+    /// Lets the Deployment run again and waits for it.
+    pub fn restore(mut self) -> anyhow::Result<()> {
+        self.is_away = false;
+        restore_deployment(self.stage)
+    }
+}
+
+impl Drop for KilledOperator<'_> {
+    fn drop(&mut self) {
+        // A story that failed must not take the operator from the next.
+        if self.is_away
+            && let Err(error) = restore_deployment(self.stage)
+        {
+            announce(&format!("      the operator did not come back: {error:#}"));
+        }
+    }
+}
+
+fn restore_deployment(stage: &Stage) -> anyhow::Result<()> {
+    scale(stage, 1)?;
+    stage.kubectl(&["rollout", "status", "deployment", RELEASE, "-n", SYSTEM, "--timeout=60s"]).map(drop)
 }
 
 fn scale(stage: &Stage, replicas: u32) -> anyhow::Result<()> {

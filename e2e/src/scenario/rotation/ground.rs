@@ -1,0 +1,98 @@
+//! The stacks of the story: one whose many credentials turn within seconds, and one whose administrator sees no query log.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use super::stuck;
+use crate::{
+    stack::Stack,
+    stage::{Stage, TEAM},
+};
+
+/// Keys that turn.
+pub(super) const KEYS: i64 = 10;
+/// Readers that turn, besides the login of the ingest pods.
+pub(super) const USERS: i64 = 10;
+
+/// Administrator who may do everything but read the query log.
+const BLIND: &str = "story_blind_admin";
+/// Secret that names it.
+const BLIND_SECRET: &str = "clickhouse-blind";
+
+/// Where the story plays.
+#[derive(Debug)]
+pub(super) struct Ground {
+    /// Ten keys, ten readers, and a key and a reader of consumers that are stuck.
+    pub(super) stack: Stack,
+    /// One reader, and nobody who could tell its use.
+    pub(super) unlogged: Stack,
+}
+
+/// Makes both stacks and waits for them.
+pub(super) async fn prepare(stage: &Stage) -> anyhow::Result<Ground> {
+    make_blind_administrator(stage).await?;
+    let policy = rotation("120s");
+    let stuck = rotation(&stuck::cap());
+    let stack = stage.make_stack_with("turning", |stack| {
+        let keys = (0..KEYS).map(|index| json!({ "name": format!("k{index}"), "rotation": policy }));
+        let keys = keys.chain([json!({ "name": "stuck", "rotation": stuck })]);
+        stack["spec"]["keys"] = keys.collect();
+        let reader = |name: String, rotation: &Value| json!({ "name": name, "profile": "HyperDX", "rotation": rotation });
+        let users = (0..USERS).map(|index| reader(format!("u{index}"), &policy));
+        stack["spec"]["users"] = users.chain([reader("stuck".into(), &stuck)]).collect();
+        stack["spec"]["policy"] = json!({ "rotation": policy });
+    })?;
+    let unlogged = stage.make_stack_with("unlogged", |stack| {
+        stack["spec"]["clickhouse"]["adminSecretRef"]["name"] = BLIND_SECRET.into();
+        stack["spec"]["users"] = json!([{ "name": "bi", "profile": "HyperDX", "rotation": stuck }]);
+    })?;
+    for stack in [&stack, &unlogged] {
+        stack.wait_current(Duration::from_mins(2)).await?;
+    }
+    Ok(Ground { stack, unlogged })
+}
+
+/// Whether a credential is one that every round turns.
+pub(super) fn turns(name: &str) -> bool {
+    name != stuck::NAME
+}
+
+/// Names of keys, as the Secrets and annotations have them.
+pub(super) fn keys() -> impl Iterator<Item = String> {
+    (0..KEYS).map(|index| format!("k{index}"))
+}
+
+/// Names of readers.
+pub(super) fn users() -> impl Iterator<Item = String> {
+    (0..USERS).map(|index| format!("u{index}"))
+}
+
+/// Everything that turns but the login of the ingest pods, as the annotation names it.
+pub(super) fn targets() -> String {
+    let keys = keys().map(|key| format!("key/{key}"));
+    keys.chain(users().map(|user| format!("user/{user}"))).collect::<Vec<_>>().join(",")
+}
+
+fn rotation(cap: &str) -> Value {
+    json!({ "overlap": format!("{}s", stuck::OVERLAP), "quietPeriod": format!("{}s", stuck::QUIET), "cap": cap })
+}
+
+async fn make_blind_administrator(stage: &Stage) -> anyhow::Result<()> {
+    let password = hex::encode(rand::random::<[u8; 16]>());
+    for statement in [
+        format!("CREATE USER {BLIND} IDENTIFIED WITH sha256_password BY '{password}'"),
+        format!("GRANT ALL ON *.* TO {BLIND} WITH GRANT OPTION"),
+        format!("REVOKE SELECT ON system.query_log FROM {BLIND}"),
+    ] {
+        stage.query(&statement).await.context("failed to make an administrator without the query log")?;
+    }
+    stage.target.apply(&json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": BLIND_SECRET, "namespace": TEAM },
+        "type": weir_crds::ADMIN_SECRET_TYPE,
+        "stringData": { "username": BLIND, "password": password },
+    }))
+}
