@@ -12,9 +12,10 @@ use crate::{
 };
 
 /// Keys that turn.
-pub(super) const KEYS: i64 = 10;
-/// Readers that turn, besides the login of the ingest pods.
-pub(super) const USERS: i64 = 10;
+pub(super) const KEYS: i64 = 18;
+/// Readers that turn, besides the login of the ingest pods. Few: the development server restarts its engine for every
+/// change of a user, and the keys turn meanwhile.
+pub(super) const USERS: i64 = 2;
 
 /// Administrator who may do everything but read the query log.
 const BLIND: &str = "story_blind_admin";
@@ -24,7 +25,7 @@ const BLIND_SECRET: &str = "clickhouse-blind";
 /// Where the story plays.
 #[derive(Debug)]
 pub(super) struct Ground {
-    /// Ten keys, ten readers, and a key and a reader of consumers that are stuck.
+    /// The keys and readers that turn, and a key and a reader of consumers that are stuck.
     pub(super) stack: Stack,
     /// One reader, and nobody who could tell its use.
     pub(super) unlogged: Stack,
@@ -49,7 +50,7 @@ pub(super) async fn prepare(stage: &Stage) -> anyhow::Result<Ground> {
         stack["spec"]["users"] = json!([{ "name": "bi", "profile": "HyperDX", "rotation": stuck }]);
     })?;
     for stack in [&stack, &unlogged] {
-        stack.wait_current(Duration::from_mins(2)).await?;
+        stack.wait_current(Duration::from_mins(5)).await?;
     }
     Ok(Ground { stack, unlogged })
 }
@@ -81,8 +82,9 @@ fn rotation(cap: &str) -> Value {
 
 async fn make_blind_administrator(stage: &Stage) -> anyhow::Result<()> {
     let password = hex::encode(rand::random::<[u8; 16]>());
+    let hash = stage.query(&format!("SELECT lower(hex(SHA256('{password}')))")).await?;
     for statement in [
-        format!("CREATE USER {BLIND} IDENTIFIED WITH sha256_password BY '{password}'"),
+        format!("CREATE USER {BLIND} IDENTIFIED WITH sha256_hash BY '{}'", hash.trim()),
         format!("GRANT ALL ON *.* TO {BLIND} WITH GRANT OPTION"),
         format!("REVOKE SELECT ON system.query_log FROM {BLIND}"),
     ] {

@@ -25,9 +25,9 @@ struct Ended {
 
 /// Revokes one key and one reader after the other, each with a minute's query running.
 pub(super) async fn revoke(stage: &Stage, stack: &Stack, times: usize) -> anyhow::Result<String> {
-    let pairs: Vec<_> = ground::keys().zip(ground::users()).collect();
+    let (keys, users): (Vec<_>, Vec<_>) = (ground::keys().collect(), ground::users().collect());
     let mut ended = Vec::new();
-    for (time, (key, user)) in pairs.iter().cycle().take(times).enumerate() {
+    for (time, (key, user)) in keys.iter().cycle().zip(users.iter().cycle()).take(times).enumerate() {
         let one = revoke_one(stage, stack, (key, user), time).await;
         ended.push(one.with_context(|| format!("revocation {} of {times}", time + 1))?);
     }
