@@ -27,7 +27,9 @@ pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     let turned = turn_all(stage, &ground, rounds).await;
     // Before what went wrong otherwise: a refusal is what this is about.
     let counted = clients.stop(stage).await?;
-    let turned = turned?;
+    let turned = turned.with_context(|| {
+        format!("{} requests and {} queries were answered, none refused; then", counted.sent, counted.queries)
+    })?;
     let stored = stage.count_events(&ground.stack, clients::EVENT).await?;
     ensure!(stored == counted.sent, "{stored} events are stored, {} were acknowledged", counted.sent);
     let revoked = revoke::revoke(stage, &ground.stack, plan.pick(1, 20)).await.context("revocation")?;

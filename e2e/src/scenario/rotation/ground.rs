@@ -35,19 +35,19 @@ pub(super) struct Ground {
 pub(super) async fn prepare(stage: &Stage) -> anyhow::Result<Ground> {
     make_blind_administrator(stage).await?;
     let policy = rotation("120s");
-    let stuck = rotation(&stuck::cap());
+    let slow = rotation(&stuck::cap());
     let stack = stage.make_stack_with("turning", |stack| {
         let keys = (0..KEYS).map(|index| json!({ "name": format!("k{index}"), "rotation": policy }));
-        let keys = keys.chain([json!({ "name": "stuck", "rotation": stuck })]);
+        let keys = keys.chain([json!({ "name": "stuck", "rotation": slow })]);
         stack["spec"]["keys"] = keys.collect();
         let reader = |name: String, rotation: &Value| json!({ "name": name, "profile": "HyperDX", "rotation": rotation });
         let users = (0..USERS).map(|index| reader(format!("u{index}"), &policy));
-        stack["spec"]["users"] = users.chain([reader("stuck".into(), &stuck)]).collect();
+        stack["spec"]["users"] = users.chain([reader("stuck".into(), &slow)]).collect();
         stack["spec"]["policy"] = json!({ "rotation": policy });
     })?;
     let unlogged = stage.make_stack_with("unlogged", |stack| {
         stack["spec"]["clickhouse"]["adminSecretRef"]["name"] = BLIND_SECRET.into();
-        stack["spec"]["users"] = json!([{ "name": "bi", "profile": "HyperDX", "rotation": stuck }]);
+        stack["spec"]["users"] = json!([{ "name": "bi", "profile": "HyperDX", "rotation": slow }]);
     })?;
     for stack in [&stack, &unlogged] {
         stack.wait_current(Duration::from_mins(5)).await?;

@@ -9,7 +9,7 @@ use super::{annotate, clients::sender, ground::Ground, wait_until};
 use crate::{
     load::Sender,
     stack::Stack,
-    stage::{KilledOperator, Stage},
+    stage::{KilledOperator, Stage, TEAM},
 };
 
 /// Name of the key and of the reader whose consumers are stuck.
@@ -19,23 +19,19 @@ pub(super) const OVERLAP: u64 = 3;
 /// Seconds without use after which the old one ends.
 pub(super) const QUIET: u64 = 2;
 /// Seconds after which it ends in any case.
-const CAP: u64 = 50;
+const CAP: i64 = 60;
 /// Seconds after which an unused one would be gone: the operator adds the time that ClickHouse takes to log a use.
 const UNUSED: u64 = OVERLAP + QUIET + 10 + 5;
-/// Seconds by which clocks and looks may differ.
-const SLACK: u64 = 4;
-/// How long the end of an old one is waited for.
-const DEADLINE: Duration = Duration::from_secs(CAP + SLACK);
+/// How much later than its cap an end may be seen.
+const SLACK: Duration = Duration::from_secs(4);
 
 /// What was replaced while somebody used it.
 pub(super) struct Stuck {
     key: Sender,
     login: (String, String),
     unlogged: (String, String),
-    /// When the first two were replaced.
+    /// When they were all replaced.
     switched: Instant,
-    /// When the last was.
-    unlogged_switched: Instant,
 }
 
 /// The cap of a rotation, as the spec writes it.
@@ -50,20 +46,25 @@ impl Stuck {
         let key = sender(&url, &ground.stack.secret("turning-key-stuck").await?["key"], "stuck");
         let before = login(&ground.stack, "turning-user-stuck").await?;
         let unlogged = login(&ground.unlogged, "unlogged-user-bi").await?;
-        let (switched, unlogged_switched) = tokio::try_join!(
-            replace(&ground.stack, "key/stuck,user/stuck=stuck"),
-            replace(&ground.unlogged, "user/bi=stuck"),
-        )?;
-        let stuck = Self { key, login: before, unlogged, switched, unlogged_switched };
-        stuck.use_all(stage).await.context("what was replaced is refused at once")?;
-        Ok(stuck)
+        let stuck = Self { key, login: before, unlogged, switched: Instant::now() };
+        let replacing = async {
+            tokio::try_join!(
+                replace(&ground.stack, "key/stuck,user/stuck=stuck"),
+                replace(&ground.unlogged, "user/bi=stuck"),
+            )
+        };
+        tokio::select! {
+            replaced = replacing => replaced.map(drop)?,
+            ended = stuck.go_on(stage) => ended.context("it ended although it is used")?,
+        }
+        Ok(Self { switched: Instant::now(), ..stuck })
     }
 
     /// Goes on with the old ones past the moment at which unused ones end, and sees them named.
     pub(super) async fn hold(&self, stage: &Stage, ground: &Ground) -> anyhow::Result<()> {
-        while self.switched.elapsed() < Duration::from_secs(UNUSED) {
-            self.use_all(stage).await.context("it ended although it is used")?;
-            tokio::time::sleep(Duration::from_millis(200)).await;
+        let unused = Duration::from_secs(UNUSED).saturating_sub(self.switched.elapsed());
+        if let Ok(ended) = tokio::time::timeout(unused, self.go_on(stage)).await {
+            ended.context("it ended although it is used")?;
         }
         let key = ["generation 1 ", "it is still used, last at "];
         check_named(&ground.stack, "Secret/turning-key-stuck", &key).await?;
@@ -77,36 +78,32 @@ impl Stuck {
     pub(super) async fn outlive(&self, stage: &Stage, ground: &Ground) -> anyhow::Result<String> {
         let operator = KilledOperator::kill(stage).await?;
         self.use_all(stage).await.context("it ended with the operator")?;
+        let published: jiff::Timestamp = noted(stage, "turning-key-stuck-g2", "published-at")?;
+        let key_end = published + jiff::SignedDuration::from_secs(CAP);
         let (login, unlogged, key) = tokio::try_join!(
-            self.denied(stage, &self.login, self.switched),
-            self.denied(stage, &self.unlogged, self.unlogged_switched),
-            self.refused(),
+            end("the login", noted(stage, "turning-user-stuck-g1", "expires-at")?, || is_denied(
+                stage,
+                &self.login
+            )),
+            end("the unlogged login", noted(stage, "unlogged-user-bi-g1", "expires-at")?, || {
+                is_denied(stage, &self.unlogged)
+            }),
+            end("the key", key_end, || self.key.is_refused()),
         )?;
-        let ends = [login, unlogged, key];
-        let is_at_cap = |end: &Duration| end.abs_diff(Duration::from_secs(CAP)) <= Duration::from_secs(SLACK);
-        ensure!(ends.iter().all(is_at_cap), "the cap is {CAP} s, they ended after {ends:?}");
         operator.restore()?;
         check_successors(stage, ground).await?;
-        let [login, unlogged, key] = ends.map(|end| end.as_secs_f64());
         Ok(format!(
-            "with somebody stuck on them a login and a key were held and named, as was a login without a query log; with the operator killed              they ended {login:.1}, {key:.1} and {unlogged:.1} s after the switch, the cap being {CAP} s"
+            "with somebody stuck on them a login and a key were held and named, as was a login without a query log; with the operator killed \
+             they ended {login:+.1}, {key:+.1} and {unlogged:+.1} s from their caps of {CAP} s"
         ))
     }
 
-    async fn denied(
-        &self,
-        stage: &Stage,
-        (user, password): &(String, String),
-        switched: Instant,
-    ) -> anyhow::Result<Duration> {
-        let is_denied = || async { Ok(stage.query_as(user, password, "SELECT 1").await.is_err()) };
-        wait_until(DEADLINE, is_denied).await.with_context(|| format!("{user} after its cap"))?;
-        Ok(switched.elapsed())
-    }
-
-    async fn refused(&self) -> anyhow::Result<Duration> {
-        wait_until(DEADLINE, || self.key.is_refused()).await.context("the key after its cap")?;
-        Ok(self.switched.elapsed())
+    /// Goes on with all of them until one is refused.
+    async fn go_on(&self, stage: &Stage) -> anyhow::Result<()> {
+        loop {
+            self.use_all(stage).await?;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     async fn use_all(&self, stage: &Stage) -> anyhow::Result<()> {
@@ -118,11 +115,34 @@ impl Stuck {
     }
 }
 
-/// Asks for new generations; returns when they were published.
-async fn replace(stack: &Stack, request: &str) -> anyhow::Result<Instant> {
+/// Asks for new generations and waits until they are published.
+async fn replace(stack: &Stack, request: &str) -> anyhow::Result<()> {
     annotate(stack, "weir.dev/rotate", request).await?;
-    stack.wait("turned", super::TURN, has_turned).await?;
-    Ok(Instant::now())
+    stack.wait("turned", super::TURN, has_turned).await.map(drop)
+}
+
+/// A moment that the operator noted on the Secret of a generation.
+fn noted(stage: &Stage, secret: &str, what: &str) -> anyhow::Result<jiff::Timestamp> {
+    let path = format!("jsonpath={{.metadata.annotations.weir\\.dev/{what}}}");
+    let noted = stage.kubectl(&["get", "secret", secret, "-n", TEAM, "-o", &path])?;
+    noted.trim().parse().with_context(|| format!("{secret} does not note {what}"))
+}
+
+async fn is_denied(stage: &Stage, (user, password): &(String, String)) -> anyhow::Result<bool> {
+    Ok(stage.query_as(user, password, "SELECT 1").await.is_err())
+}
+
+/// Waits for an end and compares it with the moment at which it was to be; returns the seconds between.
+async fn end<F>(what: &str, expected: jiff::Timestamp, asked: impl FnMut() -> F) -> anyhow::Result<f64>
+where
+    F: Future<Output = anyhow::Result<bool>>,
+{
+    let left = Duration::try_from(expected.duration_since(jiff::Timestamp::now())).unwrap_or_default();
+    ensure!(!left.is_zero(), "the operator was killed too late to tell: {what} had its end at {expected}");
+    wait_until(left + SLACK, asked).await.with_context(|| format!("{what} after its end at {expected}"))?;
+    let late = jiff::Timestamp::now().duration_since(expected).as_secs_f64();
+    ensure!(late > -1.5, "{what} ended {:.1} s before its cap", -late);
+    Ok(late)
 }
 
 async fn login(stack: &Stack, secret: &str) -> anyhow::Result<(String, String)> {

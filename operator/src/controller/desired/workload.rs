@@ -130,7 +130,9 @@ fn container(stack: &Stack, image: &Image, mounts: Vec<VolumeMount>) -> Containe
         security_context: Some(container_security()),
         startup_probe: Some(probe("/livez", 1, 60)),
         liveness_probe: Some(probe("/livez", 10, 3)),
-        readiness_probe: Some(probe("/readyz", 1, 1)),
+        // Three in a row: a probe that a busy node answers late must not empty the Service. A pod that ends leaves it at
+        // once anyway.
+        readiness_probe: Some(probe("/readyz", 1, 3)),
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         ..Container::default()
     }
