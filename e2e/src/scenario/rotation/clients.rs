@@ -8,10 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use tokio::task::JoinSet;
 
-use super::ground;
+use super::{ground, wait_until};
 use crate::{
     load::{Load, Sender},
     query::ClickhouseAccess,
@@ -23,6 +23,8 @@ use crate::{
 pub(super) const EVENT: &str = "rotation";
 /// How often a client reads its Secret.
 const READ_EVERY: Duration = Duration::from_secs(1);
+/// How long the node may take to learn of ready pods.
+const ROUTE: Duration = Duration::from_mins(1);
 /// Pause of a client between two requests with a key.
 const SEND_PAUSE: Duration = Duration::from_millis(50);
 /// Pause of a client between two queries; each makes a connection with TLS.
@@ -57,11 +59,17 @@ struct Client {
 }
 
 impl Clients {
-    /// Starts one client for each key and for each reader that turns.
+    /// Starts one client for each key and for each reader that turns, once the Service leads to the pods: the node learns
+    /// of ready pods some time after the stack does, and refuses connections until then.
     pub(super) async fn start(stage: &Stage, stack: &Stack) -> anyhow::Result<Self> {
+        let url = stack.service_url().await?;
+        let first = sender(&url, &stack.secret("turning-key-k0").await?["key"], "first");
+        wait_until(ROUTE, || async { Ok(first.once().await.is_ok()) })
+            .await
+            .context("the Service leads nowhere")?;
         let client = Client {
             stack: stack.clone(),
-            url: stack.service_url().await?,
+            url,
             access: stage.target.clickhouse.clone(),
             stop: Arc::new(AtomicBool::new(false)),
             started: Instant::now(),
