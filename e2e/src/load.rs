@@ -178,8 +178,9 @@ impl Sender {
     pub async fn is_refused(&self) -> anyhow::Result<bool> {
         let body = json!({ "api_key": self.load.key, "batch": [{ "event": "", "distinct_id": "nobody" }] });
         let status = self.send(Bytes::from(body.to_string())).await?;
+        // Behind the key, a request of which nothing can be stored is bad.
         anyhow::ensure!(
-            matches!(status, StatusCode::OK | StatusCode::UNAUTHORIZED),
+            matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED),
             "asked about a key, ingest answered {status}"
         );
         Ok(status == StatusCode::UNAUTHORIZED)
