@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::decode::token;
+use crate::decode::string;
 use crate::event::Dialect;
 use crate::event::Project;
 use crate::event::RawBatch;
@@ -90,7 +90,7 @@ pub fn credential<'a>(batch: &'a RawBatch<'a>) -> Result<Option<Cow<'a, str>>, R
 /// The key of one event: its own, or that of its properties.
 fn token<'a>(event: &'a RawEvent<'a>) -> Option<Cow<'a, str>> {
     let own = present(event.api_key.as_deref().map(Cow::Borrowed));
-    own.or_else(|| event.properties.and_then(token::in_properties))
+    own.or_else(|| string(event.properties.as_ref()?.token()?))
 }
 
 fn agreed<'a>(

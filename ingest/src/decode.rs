@@ -14,9 +14,9 @@ pub(crate) mod json;
 mod lz;
 pub(crate) mod number;
 pub mod posthog;
+mod properties;
 pub(crate) mod repair;
 mod text;
-pub(crate) mod token;
 pub(crate) mod unpack;
 
 pub(crate) use events::Events;

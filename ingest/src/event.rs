@@ -1,10 +1,15 @@
 //! The nouns of the path: what a client sent, what is stored, and why an event is dropped.
 
+mod properties;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use uuid::Uuid;
+
+pub use properties::Known;
+pub use properties::Properties;
 
 /// Which wire a request speaks, and so what costs the request and what costs only one event.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +59,8 @@ pub struct RawEvent<'a> {
     pub offset: Option<i64>,
     /// Key (token) of this event; covers the request.
     pub api_key: Option<Cow<'a, str>>,
-    /// The JSON object, as it was written.
-    pub properties: Option<&'a RawValue>,
+    /// Properties; none when there is no object.
+    pub properties: Option<Properties<'a>>,
     /// `$set` beside the properties.
     pub set: Option<&'a RawValue>,
     /// `$set_once` beside the properties.

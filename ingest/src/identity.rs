@@ -71,6 +71,13 @@ pub(crate) struct Claims<'a> {
     pub(crate) alias: Option<Cow<'a, str>>,
 }
 
+impl Claims<'_> {
+    fn has_operations(&self) -> bool {
+        let Self { set, set_once, unset, top_set, top_set_once, top_unset, .. } = self;
+        [set, set_once, unset, top_set, top_set_once, top_unset].into_iter().any(Option::is_some)
+    }
+}
+
 /// The facts of one event; properties of the event itself stay in its JSON.
 pub(crate) fn facts<'a>(event: &str, distinct_id: &str, claims: Claims<'a>) -> Vec<Fact<'a>> {
     let is_personless = claims.process_person_profile.is_some_and(|value| value.get() == "false");
@@ -78,7 +85,8 @@ pub(crate) fn facts<'a>(event: &str, distinct_id: &str, claims: Claims<'a>) -> V
         return Vec::new();
     }
     let is_identified = event == "$identify";
-    let mut operations = if has_operations(event, claims.dialect) { operations(&claims) } else { Vec::new() };
+    let is_asked = claims.has_operations() && may_have_operations(event, claims.dialect);
+    let mut operations = if is_asked { operations(&claims) } else { Vec::new() };
     let mut facts = Vec::new();
     facts.extend(link(event, distinct_id, claims));
     if matches!(event, "$identify" | "$set") || !operations.is_empty() {
@@ -88,7 +96,7 @@ pub(crate) fn facts<'a>(event: &str, distinct_id: &str, claims: Claims<'a>) -> V
     facts
 }
 
-fn has_operations(event: &str, dialect: Dialect) -> bool {
+fn may_have_operations(event: &str, dialect: Dialect) -> bool {
     match dialect {
         Dialect::Seed => matches!(event, "$identify" | "$set"),
         Dialect::Posthog => !matches!(event, "$exception" | "$$heatmap"),

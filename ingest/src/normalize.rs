@@ -71,7 +71,7 @@ impl<'a> Normalizer<'a> {
             return Ok(Normalized::Dropped(Dropped::BadUuid));
         };
         let (timestamp, sent) = self.time(event, said.ignores_sent_at)?;
-        let properties = self.properties(event, &said.keys, &said.claims);
+        let properties = self.properties(event, &said.claims);
         let facts = identity::facts(name, &distinct_id, said.claims);
         let row = EventRow {
             uuid,
@@ -124,17 +124,16 @@ impl<'a> Normalizer<'a> {
     }
 
     /// The object as it is stored: without the key, with what stood beside it.
-    fn properties(
-        &self,
-        event: &'a RawEvent<'a>,
-        keys: &[&'a RawValue],
-        claims: &identity::Claims<'a>,
-    ) -> Cow<'a, str> {
+    fn properties(&self, event: &'a RawEvent<'a>, claims: &identity::Claims<'a>) -> Cow<'a, str> {
         let is_key = |value: &RawValue| {
             string(value).is_some_and(|key| !key.is_empty() && key.trim() == self.reception.credential)
         };
-        let keys: Vec<_> = keys.iter().copied().filter(|value| is_key(value)).collect();
-        let mut object = members::without(event.properties.map_or("{}", |object| object.get()), &keys);
+        let mut object = match &event.properties {
+            Some(properties) => {
+                members::without(properties.text, properties.keys().filter(|value| is_key(value)))
+            }
+            None => Cow::Borrowed("{}"),
+        };
         // One that is also within the properties stays as it is there: its facts are kept either way.
         for (key, beside, within) in [
             ("$set", claims.top_set, claims.set),
@@ -170,7 +169,7 @@ impl<'a> Normalizer<'a> {
             event.distinct_id.as_deref(),
             timestamp,
             offset.as_deref(),
-            event.properties.map(RawValue::get),
+            event.properties.as_ref().map(|properties| properties.text),
             event.set.map(RawValue::get),
             event.set_once.map(RawValue::get),
             event.unset.map(RawValue::get),

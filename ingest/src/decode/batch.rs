@@ -18,7 +18,9 @@ use super::Events;
 use super::Malformed;
 use super::Text;
 use super::json::Json;
+use super::properties::Given;
 use super::string;
+use crate::event::Properties;
 use crate::event::RawBatch;
 use crate::event::RawEvent;
 
@@ -88,7 +90,7 @@ impl<'de> Visitor<'de> for EventVisitor {
                 "api_key" => event.api_key = Some(map.next_value::<Text<'de>>()?.0),
                 // Not part of the seed's contract, so no type of it is an error; only a string is used.
                 "uuid" => event.uuid = string(map.next_value::<&'de RawValue>()?),
-                "properties" => event.properties = Some(object(map.next_value::<&'de RawValue>()?)?),
+                "properties" => event.properties = Some(object(map.next_value()?)?),
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -96,8 +98,11 @@ impl<'de> Visitor<'de> for EventVisitor {
     }
 }
 
-fn object<E: Error>(value: &RawValue) -> Result<&RawValue, E> {
-    if value.get().starts_with('{') { Ok(value) } else { Err(E::custom("properties must be an object")) }
+fn object<E: Error>(given: Given<'_>) -> Result<Properties<'_>, E> {
+    match given {
+        Given::Object(properties) => Ok(properties),
+        Given::Other(_) => Err(E::custom("properties must be an object")),
+    }
 }
 
 #[cfg(test)]
@@ -113,7 +118,7 @@ mod tests {
         let batch = decode(body, 10).unwrap();
         assert_eq!(batch.api_key.as_deref(), Some("k"));
         assert_eq!(batch.events.len(), 1);
-        let properties = batch.events[0].properties.unwrap().get();
+        let properties = batch.events[0].properties.as_ref().unwrap().text;
         assert_eq!(properties, r#"{"n": 12345678901234567890, "e":1e400}"#);
     }
 

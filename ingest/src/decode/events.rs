@@ -10,6 +10,9 @@ use serde::de::IgnoredAny;
 use serde::de::SeqAccess;
 use serde::de::Visitor;
 
+/// Events of a large batch of an SDK.
+const USUAL: usize = 64;
+
 /// Reads an array of `E`, keeps at most so many of them as `T`, and counts the others.
 pub(crate) struct Events<E, T> {
     max_events: usize,
@@ -38,7 +41,7 @@ impl<'de, E: Deserialize<'de> + Into<T>, T> Visitor<'de> for Events<E, T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut events = Vec::new();
+        let mut events = Vec::with_capacity(self.max_events.min(USUAL));
         while events.len() < self.max_events {
             let Some(event) = seq.next_element::<E>()? else { return Ok((events, 0)) };
             events.push(event.into());

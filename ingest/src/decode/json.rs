@@ -25,6 +25,10 @@ use scan::Scanner;
 /// The name by which serde_json's `RawValue` asks for the text of a value.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
+/// The name by which a visitor asks for the members of an object and, by one value more behind the last of them, for its
+/// text. What is no object is given as a newtype.
+pub(super) const OBJECT: &str = "$weir::object";
+
 /// Why a text is not the JSON that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -152,6 +156,9 @@ impl<'de> Deserializer<'de> for &mut Json<'de> {
     ) -> Result<V::Value, Error> {
         if name == RAW_VALUE {
             return visitor.visit_map(Raw::new(self.scanner.raw()?));
+        }
+        if name == OBJECT && self.scanner.peek() == Some(b'{') {
+            return self.deserialize_map(visitor);
         }
         visitor.visit_newtype_struct(self)
     }

@@ -19,6 +19,7 @@ use super::Events;
 use super::Malformed;
 use super::Text;
 use super::json::Json;
+use super::properties::Given;
 use super::string;
 use crate::event::Dialect;
 use crate::event::Dropped;
@@ -159,11 +160,19 @@ fn no_object<'a>() -> Lenient<'a> {
 impl<'de> Lenient<'de> {
     /// Reads the value of one field into its place.
     fn place<A: MapAccess<'de>>(&mut self, field: &str, map: &mut A) -> Result<(), A::Error> {
+        let event = &mut self.0;
+        if field == "properties" {
+            match map.next_value()? {
+                Given::Object(properties) => event.properties = Some(properties),
+                Given::Other(value) if value.get() == "null" => {}
+                Given::Other(_) => event.fault = Some(Dropped::BadProperties),
+            }
+            return Ok(());
+        }
         let value = map.next_value::<&'de RawValue>()?;
         if value.get() == "null" {
             return Ok(());
         }
-        let event = &mut self.0;
         match field {
             "event" => event.event = string(value),
             "distinct_id" => event.distinct_id = Some(text_of_any(value)),
@@ -178,8 +187,6 @@ impl<'de> Lenient<'de> {
             "timestamp" => event.timestamp = string(value).or_else(|| number(value)),
             "offset" => event.offset = milliseconds(value),
             "api_key" | "token" | "$token" => event.api_key = string(value).or_else(|| event.api_key.take()),
-            "properties" if value.get().starts_with('{') => event.properties = Some(value),
-            "properties" => event.fault = Some(Dropped::BadProperties),
             "$set" => event.set = Some(value),
             "$set_once" => event.set_once = Some(value),
             "$unset" => event.unset = Some(value),
@@ -221,7 +228,7 @@ mod tests {
             let batch = decoded(&body);
             assert_eq!(batch.events.len(), 1, "{body}");
             assert_eq!(batch.events[0].event.as_deref(), Some("a"));
-            assert_eq!(batch.events[0].properties.unwrap().get(), r#"{"n":1e400}"#);
+            assert_eq!(batch.events[0].properties.as_ref().unwrap().text, r#"{"n":1e400}"#);
             let key = batch.api_key.as_deref().or(batch.events[0].api_key.as_deref());
             assert_eq!(key, Some("k"), "{body}");
         }

@@ -56,10 +56,16 @@ impl<'de> Visitor<'de> for TextVisitor {
 /// The string, when the value is one.
 pub(crate) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     let inner = value.get().strip_prefix('"')?.strip_suffix('"')?;
-    if !inner.contains('\\') {
+    if !holds_escape(inner.as_bytes()) {
         return Some(Cow::Borrowed(inner));
     }
     unescaped(value.get()).map(Cow::Owned)
+}
+
+/// Whether there is a backslash. Texts are short: they are counted without an early end, many bytes at once.
+pub(super) fn holds_escape(text: &[u8]) -> bool {
+    let count = |piece: &[u8]| piece.iter().map(|byte| u8::from(*byte == b'\\')).sum::<u8>();
+    text.chunks(usize::from(u8::MAX)).any(|piece| count(piece) > 0)
 }
 
 /// What a JSON string with escapes says.

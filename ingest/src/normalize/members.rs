@@ -5,11 +5,14 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 /// The object without the members whose values these are, in the order of the text.
-pub(super) fn without<'a>(object: &'a str, values: &[&'a RawValue]) -> Cow<'a, str> {
-    let mut kept = String::with_capacity(if values.is_empty() { 0 } else { object.len() });
+pub(super) fn without<'a>(object: &'a str, values: impl Iterator<Item = &'a RawValue>) -> Cow<'a, str> {
+    let mut kept = String::new();
     let mut cursor = 0;
     for value in values {
         let Some((start, end)) = member(object, value) else { continue };
+        if cursor == 0 {
+            kept.reserve(object.len());
+        }
         kept.push_str(object.get(cursor..start).unwrap_or_default());
         let rest = object[end..].trim_start();
         if rest.starts_with(',') {
@@ -56,7 +59,7 @@ mod tests {
         let members: BTreeMap<String, &RawValue> = serde_json::from_str(object).unwrap();
         let mut values: Vec<_> = keys.iter().filter_map(|key| members.get(*key).copied()).collect();
         values.sort_by_key(|value| value.get().as_ptr().addr());
-        without(object, &values).into_owned()
+        without(object, values.into_iter()).into_owned()
     }
 
     #[rstest]

@@ -63,15 +63,16 @@ fn an_address_is_hidden_wherever_it_stands(#[case] ip: IpPolicy, #[case] expecte
 #[test]
 fn one_event_may_not_be_too_large_or_too_deep() {
     let excess = |text: &str| {
-        let value: &RawValue = serde_json::from_str(text).unwrap();
+        let body = format!(r#"[{{"event":"a","properties":{{"p":{text}}}}}]"#);
+        let batch = crate::decode::posthog::decode(body.as_bytes(), 1).unwrap();
         let limits = Policy { max_event_bytes: 600, ..policy(IpPolicy::Keep, &[]) };
-        limits.excess(&RawEvent { properties: Some(value), ..RawEvent::default() })
+        limits.excess(&batch.events[0])
     };
     let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     assert_eq!(excess(&format!(r#"{{"a":"{}"}}"#, "x".repeat(500))), None);
     assert_eq!(excess(&format!(r#"{{"a":"{}"}}"#, "x".repeat(600))), Some(Dropped::TooLarge));
-    assert_eq!(excess(&nested(MAX_DEPTH)), None);
-    assert_eq!(excess(&nested(MAX_DEPTH + 1)), Some(Dropped::TooDeep));
+    assert_eq!(excess(&nested(MAX_DEPTH - 1)), None);
+    assert_eq!(excess(&nested(MAX_DEPTH)), Some(Dropped::TooDeep));
     assert_eq!(excess(&format!(r#""{}""#, "[\\\"".repeat(150))), None, "brackets in texts are no levels");
     assert_eq!(excess(&format!("[{}1]", "[1],".repeat(140))), None, "levels count, not brackets");
 }

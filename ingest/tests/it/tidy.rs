@@ -5,7 +5,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Rooms without effects: no runtime, no network, no clock, no log.
-const PURE: [&str; 47] = [
+const PURE: [&str; 48] = [
     "admin/report.rs",
     "admission/addresses.rs",
     "admission/look.rs",
@@ -25,12 +25,13 @@ const PURE: [&str; 47] = [
     "decode/lz.rs",
     "decode/number.rs",
     "decode/posthog.rs",
+    "decode/properties.rs",
     "decode/repair.rs",
     "decode/text.rs",
-    "decode/token.rs",
     "decode/unpack.rs",
     "encode.rs",
     "event.rs",
+    "event/properties.rs",
     "identity.rs",
     "identity/entries.rs",
     "identity/nobody.rs",

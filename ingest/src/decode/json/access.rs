@@ -12,6 +12,7 @@ use super::RAW_VALUE;
 /// An object that is open.
 pub(super) struct Members<'j, 'de> {
     json: &'j mut Json<'de>,
+    start: usize,
     is_first: bool,
     is_over: bool,
 }
@@ -19,8 +20,9 @@ pub(super) struct Members<'j, 'de> {
 impl<'j, 'de> Members<'j, 'de> {
     /// Begins behind the bracket that stands here.
     pub(super) fn open(json: &'j mut Json<'de>) -> Self {
+        let start = json.scanner.place();
         json.scanner.advance();
-        Self { json, is_first: true, is_over: false }
+        Self { json, start, is_first: true, is_over: false }
     }
 
     /// Checks that the visitor has seen the end.
@@ -36,6 +38,7 @@ impl<'j, 'de> Members<'j, 'de> {
 impl<'de> MapAccess<'de> for Members<'_, 'de> {
     type Error = Error;
 
+    #[inline]
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
         let scanner = &mut self.json.scanner;
         if !scanner.member(self.is_first)? {
@@ -46,7 +49,11 @@ impl<'de> MapAccess<'de> for Members<'_, 'de> {
         seed.deserialize(&mut *self.json).map(Some)
     }
 
+    #[inline]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        if self.is_over {
+            return seed.deserialize(BorrowedStrDeserializer::new(self.json.scanner.text_from(self.start)));
+        }
         self.json.scanner.colon()?;
         seed.deserialize(&mut *self.json)
     }

@@ -44,6 +44,18 @@ impl<'de> Scanner<'de> {
         self.at += 1;
     }
 
+    /// How many bytes are left behind.
+    #[inline]
+    pub(super) fn place(&self) -> usize {
+        self.at
+    }
+
+    /// What was left behind since a place.
+    #[inline]
+    pub(super) fn text_from(&self, start: usize) -> &'de str {
+        &self.text[start..self.at]
+    }
+
     #[cold]
     pub(super) fn unexpected(&self, what: &str) -> Error {
         Error(format!("{what} at byte {}", self.at).into())
