@@ -9,6 +9,9 @@ use crate::pieces::Pieces;
 use crate::pieces::Rope;
 use crate::table::Table;
 
+/// Bytes that the row of an event is usually longer than its text, at most.
+const BESIDE: usize = 192;
+
 /// Where the rows of an event end, in each table.
 type Ends = [usize; Table::ALL.len()];
 
@@ -25,6 +28,13 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// No rows yet, with room for those of so many events of the text of one request.
+    pub fn with_room(events: usize, text: usize) -> Self {
+        let mut rows = Self { ends: Vec::with_capacity(events), ..Self::default() };
+        rows.table_mut(Table::Events).reserve(text + events * BESIDE);
+        rows
+    }
+
     /// Bytes of one table, to be appended to. [`Rows::finish_event`] says that the rows of an event are complete.
     pub fn table_mut(&mut self, table: Table) -> &mut Vec<u8> {
         &mut self.bytes[table as usize]
@@ -117,12 +127,17 @@ pub struct Thresholds {
     pub max_age: Duration,
 }
 
-/// While an insert is in flight a batch gathers for this many ages before it goes in parallel: long enough that a
-/// busy server gets large blocks, short enough that one hanging insert does not hold up the others.
-const PATIENCE: u32 = 10;
+/// While an insert is in flight a batch gathers for twice as long as the last one took, and at least and at most so many
+/// ages, before it goes in parallel: long enough that a busy server gets large blocks, short enough that one hanging
+/// insert does not hold up the others.
+const PATIENCE: (u32, u32) = (10, 50);
 
-/// The part of an age without a request after which nobody more is expected. Clients that were just answered come back
-/// at once, and a block that waits for all of them is what costs ClickHouse least: each block is a part to be merged.
+/// Ages that a batch waits at most for clients that were just answered. It waits for half as long as the last insert
+/// took, at least an age: who waits for a slow insert anyway hardly feels it, and each block is a part to be merged.
+const MAX_WAIT: u32 = 5;
+
+/// The part of that time without a request after which nobody more is expected. Clients that were just answered come
+/// back at once, and a block that waits for all of them is what costs ClickHouse least.
 const QUIET: u32 = 8;
 
 /// What a batch needs to know of the flushes before it.
@@ -134,6 +149,8 @@ pub struct Pace {
     pub maybe_begun: Option<Instant>,
     /// When the last one ended.
     pub maybe_ended: Option<Instant>,
+    /// How long that one took.
+    pub lasted: Duration,
 }
 
 /// The batch that is being filled.
@@ -188,19 +205,20 @@ impl Batch {
 
     /// When the batch is flushed although it is not full.
     ///
-    /// On an idle service at once. On a busy one when nobody more is expected, an age after the batch could go at the
-    /// latest, and never less than an age after the last flush.
+    /// On an idle service at once. On a busy one when nobody more is expected or the wait has been long enough, and never
+    /// less than an age after the last flush.
     pub fn due_at(&self, thresholds: &Thresholds, pace: &Pace) -> Instant {
         let age = thresholds.max_age;
         if pace.in_flight > 0 {
-            return self.opened + age * PATIENCE;
+            return self.opened + (pace.lasted * 2).clamp(age * PATIENCE.0, age * PATIENCE.1);
         }
         let (Some(begun), Some(ended)) = (pace.maybe_begun, pace.maybe_ended) else { return self.opened };
-        let quiet = age / QUIET;
+        let wait = (pace.lasted / 2).clamp(age, age * MAX_WAIT);
+        let quiet = wait / QUIET;
         if self.opened >= (begun + age).max(ended + quiet) {
             return self.opened;
         }
-        let settled = (self.pushed.max(ended) + quiet).min(self.opened.max(ended) + age);
+        let settled = (self.pushed.max(ended) + quiet).min(self.opened.max(ended) + wait);
         settled.max(begun + age)
     }
 
@@ -263,7 +281,11 @@ mod tests {
     #[case::clients_that_were_just_answered_are_waited_for(90, 95, pace(0, 50, 110), 112)]
     #[case::as_long_as_they_come(90, 119, pace(0, 50, 110), 121)]
     #[case::and_no_longer_than_an_age(90, 129, pace(0, 50, 110), 130)]
+    #[case::longer_when_inserts_are_slow(90, 95, slow(0, 50, 110, 80), 115)]
+    #[case::but_not_much_longer(90, 209, slow(0, 50, 110, 900), 210)]
     #[case::an_insert_in_flight_is_waited_for(100, 150, pace(1, 90, 80), 300)]
+    #[case::longer_when_it_is_a_slow_one(100, 150, slow(1, 90, 80, 200), 500)]
+    #[case::but_not_when_it_hangs(100, 150, slow(1, 90, 80, 10_000), 1100)]
     fn a_batch_is_due(#[case] opened: u64, #[case] pushed: u64, #[case] pace: Pace, #[case] due: u64) {
         let mut batch = Batch::open(at(opened));
         batch.push(rows(&[(b"a", b"")]), at(pushed));
@@ -276,6 +298,11 @@ mod tests {
     }
 
     fn pace(in_flight: usize, begun: u64, ended: u64) -> Pace {
-        Pace { in_flight, maybe_begun: Some(at(begun)), maybe_ended: Some(at(ended)) }
+        slow(in_flight, begun, ended, 0)
+    }
+
+    fn slow(in_flight: usize, begun: u64, ended: u64, lasted: u64) -> Pace {
+        let lasted = Duration::from_millis(lasted);
+        Pace { in_flight, maybe_begun: Some(at(begun)), maybe_ended: Some(at(ended)), lasted }
     }
 }

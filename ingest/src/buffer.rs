@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
@@ -60,7 +61,8 @@ pub struct Gatherer {
     thresholds: Thresholds,
     metrics: Arc<Metrics>,
     open: Option<Open>,
-    in_flight: JoinSet<()>,
+    /// Each tells how long it took.
+    in_flight: JoinSet<Duration>,
     pace: Pace,
 }
 
@@ -148,8 +150,9 @@ impl Gatherer {
                 Some(flushed) = self.in_flight.join_next() => {
                     self.pace.maybe_ended = Some(Instant::now());
                     self.count_in_flight();
-                    if let Err(error) = flushed {
-                        tracing::error!(error = %Causes(&error), "a flush ended abnormally");
+                    match flushed {
+                        Ok(lasted) => self.pace.lasted = lasted,
+                        Err(error) => tracing::error!(error = %Causes(&error), "a flush ended abnormally"),
                     }
                 }
                 entry = self.receiver.recv(), if may_gather => match entry {
@@ -217,15 +220,16 @@ impl Gatherer {
 /// Numbers flushes for the log.
 static FLUSHES: AtomicU64 = AtomicU64::new(1);
 
-/// Inserts one batch and answers everybody who waits for it.
-async fn flush(sink: Arc<dyn Sink>, open: Open, metrics: Arc<Metrics>) {
+/// Inserts one batch, answers everybody who waits for it, and says how long that took.
+async fn flush(sink: Arc<dyn Sink>, open: Open, metrics: Arc<Metrics>) -> Duration {
     let started = Instant::now();
     let rows = open.batch.into_flush();
     metrics.flush_events.observe(float(rows.len()));
     let flush = FLUSHES.fetch_add(1, Ordering::Relaxed);
     let span = tracing::debug_span!("flush", weir.flush.id = flush, weir.flush.events = rows.len());
     let outcome = sink.insert(rows).instrument(span).await;
-    metrics.flush_seconds.get_or_create(&outcome.is_ok().into()).observe(started.elapsed().as_secs_f64());
+    let lasted = started.elapsed();
+    metrics.flush_seconds.get_or_create(&outcome.is_ok().into()).observe(lasted.as_secs_f64());
     for Waiter { share, ack, span, reservation } in open.waiters {
         drop(reservation);
         tracing::debug!(parent: &span, weir.flush.id = flush, weir.flush.is_stored = outcome.is_ok(), "flushed");
@@ -235,6 +239,7 @@ async fn flush(sink: Arc<dyn Sink>, open: Open, metrics: Arc<Metrics>) {
         };
         ack.resolve(stored);
     }
+    lasted
 }
 
 async fn sleep_until(due: Option<Instant>) {

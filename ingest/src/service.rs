@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use crate::admin;
 use crate::admin::Admin;
@@ -121,10 +122,16 @@ impl Service {
     pub async fn run(self, terminate: impl Future<Output = ()>) -> Ended {
         let Self { public, admin, storage, keys, readiness, client, migrations, metrics, drain } = self;
         // What the spool holds when the time is over is sent by the next process that uses it.
-        let is_safe = AtomicBool::new(false);
+        let is_safe = Arc::new(AtomicBool::new(false));
         let (stop_public, public_stopped) = oneshot::channel::<()>();
+        // A task of its own, and so on a thread that serves connections: each request wakes it.
+        let mut storing = JoinSet::new();
+        storing.spawn({
+            let is_safe = Arc::clone(&is_safe);
+            async move { storage.run(&is_safe).await }
+        });
         let serving = async {
-            tokio::join!(public.run(resolved(public_stopped)), storage.run(&is_safe));
+            tokio::join!(public.run(resolved(public_stopped)), storing.join_next());
         };
         let ending = async {
             terminate.await;
@@ -134,14 +141,16 @@ impl Service {
             drop(stop_public);
             tokio::time::sleep(drain.saturating_sub(grace(drain))).await;
         };
-        tokio::select! {
+        let ended = tokio::select! {
             () = serving => Ended::Drained,
             () = ending => if is_safe.load(Ordering::Relaxed) { Ended::Drained } else { Ended::Overdue },
             () = keys.follow() => Ended::Overdue,
             () = client.follow_ca() => Ended::Overdue,
             () = readiness.follow(&client, &migrations, &metrics) => Ended::Overdue,
             () = admin.run(std::future::pending()) => Ended::Overdue,
-        }
+        };
+        storing.shutdown().await;
+        ended
     }
 }
 

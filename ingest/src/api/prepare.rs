@@ -226,12 +226,12 @@ fn process(work: &Work) -> Result<(Rows, Vec<(usize, Dropped)>), Rejection> {
         nonce: work.nonce,
     };
     if !batch.has_unreadable_numbers {
-        return encode_batch(&work.state, &batch, &reception);
+        return encode_batch(&work.state, &batch, &reception, work.body.len());
     }
     let mut reservation = work.state.budget().open();
     reservation.grow(work.body.len() + work.body.len() / 3)?;
     let body = number::quote_unreadable(&work.body);
-    encode_batch(&work.state, &decode(work, &body)?, &reception)
+    encode_batch(&work.state, &decode(work, &body)?, &reception, body.len())
 }
 
 fn decode<'a>(work: &Work, body: &'a [u8]) -> Result<RawBatch<'a>, Malformed> {
@@ -274,12 +274,13 @@ fn encode_batch(
     state: &AppState,
     batch: &RawBatch<'_>,
     reception: &Reception<'_>,
+    body: usize,
 ) -> Result<(Rows, Vec<(usize, Dropped)>), Rejection> {
     let mut reservation = state.budget().open();
     let normalizer = Normalizer::new(reception);
     let policy = state.policy();
     let is_posthog = reception.dialect == Dialect::Posthog;
-    let mut rows = Rows::default();
+    let mut rows = Rows::with_room(batch.events.len(), body);
     let mut dropped = Vec::new();
     for (index, event) in batch.events.iter().enumerate() {
         let maybe_excess = if is_posthog { policy.excess(event) } else { None };
