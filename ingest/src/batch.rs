@@ -11,6 +11,8 @@ use crate::table::Table;
 
 /// Bytes that the row of an event is usually longer than its text, at most.
 const BESIDE: usize = 192;
+/// What the encoder asks for beyond the row that it writes.
+const SLACK: usize = 1024;
 
 /// Where the rows of an event end, in each table.
 type Ends = [usize; Table::ALL.len()];
@@ -31,7 +33,7 @@ impl Rows {
     /// No rows yet, with room for those of so many events of the text of one request.
     pub fn with_room(events: usize, text: usize) -> Self {
         let mut rows = Self { ends: Vec::with_capacity(events), ..Self::default() };
-        rows.table_mut(Table::Events).reserve(text + events * BESIDE);
+        rows.table_mut(Table::Events).reserve(text + events * BESIDE + SLACK);
         rows
     }
 
