@@ -13,6 +13,7 @@ mod connection;
 mod direct;
 mod generator;
 mod measure;
+mod numbers;
 mod subject;
 mod table;
 mod template;
@@ -27,6 +28,7 @@ use self::{
     direct::Direct,
     generator::{Load, Pool, Requests},
     measure::Line,
+    numbers::Run,
     subject::Subject,
 };
 use crate::{
@@ -42,6 +44,8 @@ const READY_EVENTS: usize = 120_000;
 const FEW_READY_EVENTS: usize = 5_000;
 /// Events of a direct measurement at most.
 const DIRECT_EVENTS: u64 = 200_000;
+/// What the line of lone events adds to the name of its server.
+const LONE_EVENTS: &str = ", lone events";
 /// Pause between two lone events.
 const IDLE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -120,14 +124,31 @@ async fn bench(loads: &Loads, subjects: Vec<Subject>) -> anyhow::Result<Vec<Stri
             subject.clear().await?;
         }
     }
+    let mut lone = Vec::new();
     for subject in &subjects {
-        lines.push(idle(loads, subject).await?);
+        lone.push(idle(loads, subject).await?);
     }
+    let loads = lines.len();
+    lines.append(&mut lone);
     print_line(&table::render(&mut lines, maybe_direct.as_ref()));
+    if let Some(direct) = &maybe_direct {
+        print_line(&numbers(&mut lines, loads, direct, *gzip));
+    }
     for subject in subjects {
         subject.stop().await?;
     }
     Ok(lines.iter().filter_map(Line::fault).collect())
+}
+
+/// The numbers of the design for Weir, whose lines come first among those of the loads and of the lone events.
+fn numbers(lines: &mut [Line], loads: usize, direct: &Direct, gzip: bool) -> String {
+    let (loads, lone) = lines.split_at_mut(loads);
+    let name = lone[0].name.trim_end_matches(LONE_EVENTS).to_owned();
+    let own = loads.iter_mut().filter(|line| line.name == name);
+    let Some(best) = own.max_by(|one, other| one.outcome.rate().total_cmp(&other.outcome.rate())) else {
+        return String::new();
+    };
+    numbers::render(Run { best, lone: &mut lone[0], direct, gzip })
 }
 
 /// One line for each server, measured in turns.
@@ -149,7 +170,7 @@ async fn measure_all(loads: &Loads, subjects: &[Subject], connections: usize) ->
 
 /// Lone events, one after the other, on a service that does nothing else.
 async fn idle(loads: &Loads, subject: &Subject) -> anyhow::Result<Line> {
-    let mut line = Line::new(format!("{}, lone events", subject.name()), 1);
+    let mut line = Line::new(format!("{}{LONE_EVENTS}", subject.name()), 1);
     let alone = Loads { batch: 1, gzip: false, ..loads.clone() };
     let requests = requests(&alone, subject, loads.time).await?;
     let address = subject.address().await?;

@@ -9,18 +9,20 @@ use anyhow::{Context as _, ensure};
 
 use super::{
     connection::Connection,
-    generator::float,
+    generator::{float, quantile},
     subject::{TABLES, settle},
 };
 use crate::standalone::{Standalone, Usage};
 
 /// Rows of a block.
 const BLOCK: u64 = 10_000;
+/// Inserts of one event.
+const LONE: u64 = 50;
 /// The database beside the service's own.
 const DATABASE: &str = "direct";
 
 /// The direct inserts of a run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Direct {
     /// Events inserted.
     pub(super) events: u64,
@@ -28,6 +30,8 @@ pub(super) struct Direct {
     pub(super) clickhouse: Duration,
     /// From the first insert to the last answer.
     pub(super) elapsed: Duration,
+    /// How long each insert of one event took.
+    pub(super) lone: Vec<Duration>,
 }
 
 /// The blocks of one table.
@@ -54,8 +58,9 @@ impl Direct {
         let mut engine = Engine { connection: Connection::new(address), weir };
         let mut all = Vec::new();
         for table in TABLES {
-            all.push(engine.export(table, max_events).await?);
+            all.push(engine.export(table, max_events, BLOCK).await?);
         }
+        let lone = engine.export(TABLES[0], LONE, 1).await?;
         let events = all[0].rows;
         ensure!(events > 0, "no event is stored that could be inserted again");
         settle(weir).await?;
@@ -66,7 +71,8 @@ impl Direct {
         let elapsed = started.elapsed();
         settle(weir).await?;
         let after = Usage::of(weir.clickhouse().engine_pid())?;
-        Ok(Self { events, clickhouse: after.cpu.saturating_sub(before.cpu), elapsed })
+        let clickhouse = after.cpu.saturating_sub(before.cpu);
+        Ok(Self { events, clickhouse, elapsed, lone: engine.time(&lone)? })
     }
 
     /// Seconds of ClickHouse's CPU for a million events.
@@ -79,25 +85,33 @@ impl Direct {
         float(self.events) / self.elapsed.as_secs_f64()
     }
 
+    /// Milliseconds within which this share of the inserts of one event was answered.
+    pub(super) fn lone_quantile(&self, share: f64) -> f64 {
+        let mut sorted: Vec<_> = self.lone.iter().map(|took| took.as_secs_f64() * 1000.0).collect();
+        sorted.sort_by(f64::total_cmp);
+        quantile(&sorted, share)
+    }
+
     /// Adds another measurement of the same run.
     pub(super) fn add(&mut self, other: Self) {
         self.events += other.events;
         self.clickhouse += other.clickhouse;
         self.elapsed += other.elapsed;
+        self.lone.extend(other.lone);
     }
 }
 
 impl Engine<'_> {
-    async fn export(&mut self, table: &'static str, max_events: u64) -> anyhow::Result<Blocks> {
+    async fn export(&mut self, table: &'static str, max_events: u64, block: u64) -> anyhow::Result<Blocks> {
         let source = format!("{}.{table}", self.weir.database());
         let stored: u64 = self.weir.query(&format!("SELECT count() FROM {source}")).await?.trim().parse()?;
         let rows = stored.min(max_events);
         // In the order in which they came, as far as the table remembers it: sorted rows are cheaper to insert.
         let order = if table == TABLES[0] { "inserted_at, uuid" } else { "cityHash64(tuple(*))" };
         let mut bytes = Vec::new();
-        for offset in (0..rows.div_ceil(BLOCK)).map(|block| block * BLOCK) {
+        for offset in (0..rows.div_ceil(block)).map(|number| number * block) {
             let sql = format!(
-                "SELECT * FROM {source} ORDER BY {order} LIMIT {BLOCK} OFFSET {offset} FORMAT RowBinary"
+                "SELECT * FROM {source} ORDER BY {order} LIMIT {block} OFFSET {offset} FORMAT RowBinary"
             );
             bytes.push(self.ask("/", sql.as_bytes())?);
         }
@@ -105,10 +119,21 @@ impl Engine<'_> {
     }
 
     fn insert(&mut self, blocks: &Blocks) -> anyhow::Result<()> {
+        self.time(blocks).map(drop)
+    }
+
+    /// Inserts the blocks one after the other, and says how long each took.
+    fn time(&mut self, blocks: &Blocks) -> anyhow::Result<Vec<Duration>> {
         let statement =
             format!("INSERT INTO {DATABASE}.{} FORMAT RowBinary", blocks.table).replace(' ', "%20");
         let path = format!("/?query={statement}&async_insert=0");
-        blocks.bytes.iter().try_for_each(|block| self.ask(&path, block).map(drop))
+        let mut took = Vec::new();
+        for block in &blocks.bytes {
+            let started = Instant::now();
+            self.ask(&path, block)?;
+            took.push(started.elapsed());
+        }
+        Ok(took)
     }
 
     fn ask(&mut self, path: &str, body: &[u8]) -> anyhow::Result<Vec<u8>> {

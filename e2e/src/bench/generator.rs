@@ -175,21 +175,26 @@ impl Outcome {
     /// Milliseconds within which this share of the requests was answered.
     pub(super) fn quantile(&mut self, share: f64) -> f64 {
         self.latencies.sort_unstable();
-        let Some(last) = self.latencies.len().checked_sub(1) else { return f64::NAN };
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "an index below the length"
-        )]
-        let index = (last as f64 * share).round() as usize;
-        f64::from(self.latencies[index]) / 1000.0
+        quantile(&self.latencies, share) / 1000.0
     }
 
     /// Acknowledged events a second.
     pub(super) fn rate(&self) -> f64 {
         float(self.acknowledged) / self.elapsed.as_secs_f64()
     }
+}
+
+/// The value below which this share of sorted values lies; no number when there are none.
+pub(super) fn quantile<T: Copy + Into<f64>>(sorted: &[T], share: f64) -> f64 {
+    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index below the length"
+    )]
+    let index = (last as f64 * share).round() as usize;
+    sorted[index].into()
 }
 
 /// A count as a number to calculate with.

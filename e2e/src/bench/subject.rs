@@ -15,7 +15,8 @@ use crate::{
 const MERGES: Duration = Duration::from_secs(20);
 
 /// The tables that events become rows of.
-pub(super) const TABLES: [&str; 4] = ["events_data", "person_properties", "person_facts", "links"];
+pub(super) const TABLES: [&str; 5] =
+    ["events_data", "person_properties", "person_set_once", "person_facts", "links"];
 
 /// A server that speaks `/batch/`.
 #[derive(Debug)]
