@@ -66,6 +66,8 @@ impl Blow {
                 for _ in 0..*times {
                     ground.weir.clickhouse().kill_engine()?;
                     pause(random, 800, 1500).await;
+                    // On a busy machine it may not even run again yet.
+                    ground.engine_answers().await?;
                 }
             }
             Self::Hung => ground.hold(clickhouse(Effect::Hang), random).await,

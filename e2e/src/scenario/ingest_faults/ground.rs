@@ -156,6 +156,16 @@ impl Ground {
         self.weir.clickhouse().clear_faults();
     }
 
+    /// Waits until the engine that was killed answers again.
+    pub(super) async fn engine_answers(&self) -> anyhow::Result<()> {
+        let answered = async {
+            while self.weir.query("SELECT 1").await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(RECOVERY, answered).await.context("the killed engine does not answer again")
+    }
+
     /// Takes the writer's right to write, or gives it back.
     pub(super) async fn set_read_only(&self, read_only: bool) -> anyhow::Result<()> {
         let value = u8::from(read_only);
