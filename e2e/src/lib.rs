@@ -5,11 +5,13 @@
 //! - [`cluster`] is a real Kubernetes, with a registry, inside the sandbox.
 //! - [`clickhouse`] is the development server around the real ClickHouse engine.
 //! - [`image`] builds the container images and pushes them.
+//! - [`administrator`] is the account that the operator has in ClickHouse.
 //! - [`target`] installs Weir, [`stage`] is all of it brought up, and [`scenario`] the stories told on it.
 //! - [`standalone`] is the data path alone: ClickHouse and `weir-ingest` processes, without Kubernetes.
 //! - [`mod@bench`] measures the data path, and another one beside it.
 //! - [`verify`] runs every gate and test, and [`report`] counts them.
 
+pub mod administrator;
 pub mod audit;
 pub mod bench;
 pub mod clickhouse;

@@ -3,6 +3,7 @@
 //! `cargo verify` runs each as a seeded sample, `cargo soak -- NAME` the same code at full count.
 
 mod access;
+mod canary;
 mod contract;
 mod deletion;
 mod digest;
@@ -16,7 +17,9 @@ mod ingest_faults;
 mod kill;
 mod migrations;
 mod normal_form;
+mod pretend;
 mod ready;
+mod rivals;
 mod rotation;
 mod runners;
 mod scrape;
@@ -132,7 +135,7 @@ const fn cluster(
 }
 
 /// Every story, in the order in which they share a stage.
-pub static SCENARIOS: [Scenario; 19] = [
+pub static SCENARIOS: [Scenario; 22] = [
     Scenario {
         name: "contract",
         about: "the seed's contract, item by item, with PostHog's paths switched off",
@@ -222,6 +225,19 @@ pub static SCENARIOS: [Scenario; 19] = [
         "fault",
         "each fault has its condition, reason and fix, and old pods keep serving",
         |stage, plan| Box::pin(fault::run(stage, plan)),
+    ),
+    cluster(
+        "pretend",
+        "a ClickHouse that says OK and applies nothing, on one endpoint or all, gets no Secret switched",
+        |stage, plan| Box::pin(pretend::run(stage, plan)),
+    ),
+    cluster("canary", "no secret shows in any output, in whatever form", |stage, plan| {
+        Box::pin(canary::run(stage, plan))
+    }),
+    cluster(
+        "rivals",
+        "two operators of two clusters, one ClickHouse, the same names: one owner, and no statement against it",
+        |stage, plan| Box::pin(rivals::run(stage, plan)),
     ),
     cluster("kill", "kill -9 of operator and ingest at random moments changes no outcome", |stage, plan| {
         Box::pin(kill::run(stage, plan))

@@ -21,6 +21,7 @@ use nix::{
 pub use operator_process::{KilledOperator, OperatorProcess};
 
 use crate::{
+    administrator,
     clickhouse::{self, Certificate, Effect, Fault, Https},
     cluster::{self, Cluster, Parts},
     image::{self, Binaries},
@@ -28,12 +29,19 @@ use crate::{
     report::announce,
     sandbox::{NODE_ADDRESS, Sandbox},
     stack::Stack,
-    target::{Images, RELEASE, SYSTEM, Target, repository},
+    target::{Administrator, Images, RELEASE, SYSTEM, Target, repository},
     tool,
 };
 
 /// Namespace of the team whose stacks the stories use.
 pub const TEAM: &str = "shop";
+/// Databases that the examples name themselves.
+const DATABASES: [&str; 1] = ["store_analytics"];
+/// HTTP and HTTPS ports of ClickHouse, and of its replica.
+const PORTS: (u16, u16) = (8123, 8443);
+const REPLICA_PORTS: (u16, u16) = (8124, 8444);
+/// Address of ClickHouse's replica, where a story starts one.
+pub const REPLICA: &str = "https://clickhouse.test:8444";
 /// How often the operator of a stage compares ClickHouse with the stacks.
 const DRIFT_SECONDS: u64 = 15;
 
@@ -93,12 +101,20 @@ impl Stage {
         let started = Instant::now();
         let cluster = Cluster::start(sandbox, Parts::all()).await?;
         let started = phase("cluster", started);
-        let clickhouse = start_clickhouse(sandbox, &cluster, &prepared).await?;
+        let password = hex::encode(rand::random::<[u8; 16]>());
+        let data = sandbox.folder().join("clickhouse");
+        let clickhouse = start_server(&cluster, &prepared, data, PORTS, &password).await?;
+        let administrator = Administrator {
+            user: administrator::USER.to_owned(),
+            password: hex::encode(rand::random::<[u8; 16]>()),
+        };
+        administrator::create(&clickhouse, &administrator.password, &DATABASES).await?;
         let started = phase("ClickHouse", started);
         let target = Target {
             kubeconfig: cluster.kubeconfig().to_path_buf(),
             registry: cluster.registry().clone(),
             clickhouse: access(&cluster, &clickhouse),
+            administrator,
             folder: sandbox.folder().join("work"),
             sdk: prepared.sdk.clone(),
         };
@@ -128,12 +144,23 @@ impl Stage {
         name: &str,
         change: impl FnOnce(&mut serde_json::Value),
     ) -> anyhow::Result<Stack> {
+        self.make_stack_in(TEAM, name, change)
+    }
+
+    /// Applies the minimal example in another place, under another name and with a change.
+    pub fn make_stack_in(
+        &self,
+        namespace: &str,
+        name: &str,
+        change: impl FnOnce(&mut serde_json::Value),
+    ) -> anyhow::Result<Stack> {
         let path = self.target.example("01-minimal.yaml")?;
         let mut object: serde_json::Value = serde_saphyr::from_str(&std::fs::read_to_string(path)?)?;
         object["metadata"]["name"] = name.into();
+        object["metadata"]["namespace"] = namespace.into();
         change(&mut object);
         self.target.apply(&object)?;
-        Ok(Stack::new(&self.client, TEAM, name))
+        Ok(Stack::new(&self.client, namespace, name))
     }
 
     /// Path of an example, rendered for this stage.
@@ -191,9 +218,9 @@ impl Stage {
         Duration::from_secs(DRIFT_SECONDS)
     }
 
-    /// Password of ClickHouse's administrator.
+    /// Password of the account that the operator administers ClickHouse with.
     pub fn admin_password(&self) -> &str {
-        &self.target.clickhouse.password
+        &self.target.administrator.password
     }
 
     /// Writes the team's administrator Secret.
@@ -204,6 +231,33 @@ impl Stage {
     /// Makes ClickHouse refuse connections.
     pub fn clickhouse_down(&self) {
         self.clickhouse.fault(Fault::lasting(Effect::Refuse));
+    }
+
+    /// Makes ClickHouse answer as if it had done what changes databases, users, roles and grants, and do nothing of it.
+    pub fn clickhouse_pretends(&self) {
+        for statement in ["CREATE DATABASE", "CREATE ROLE", "CREATE USER", "ALTER USER", " TO `"] {
+            self.clickhouse.fault(Fault::lasting(Effect::Pretend).only(statement));
+        }
+    }
+
+    /// Starts a second ClickHouse beside the first, with the same administrators and CA, at [`REPLICA`]. It has none of the
+    /// first one's databases, and no other users and roles.
+    pub async fn start_replica(&self) -> anyhow::Result<clickhouse::Server> {
+        let folder = self.target.folder.join("replica");
+        let password = &self.target.clickhouse.password;
+        let replica = start_server(&self.cluster, &self.prepared, folder, REPLICA_PORTS, password).await?;
+        administrator::create(&replica, self.admin_password(), &DATABASES).await?;
+        Ok(replica)
+    }
+
+    /// Lets a replica catch up with the users and roles of the first ClickHouse.
+    pub async fn replicate_access(&self, replica: &clickhouse::Server) -> anyhow::Result<()> {
+        self.clickhouse.replicate_access(replica).await
+    }
+
+    /// Keeps ClickHouse's text log, from the next change of users or roles on; returns the file.
+    pub fn keep_text_log(&self) -> anyhow::Result<PathBuf> {
+        self.clickhouse.keep_text_log()
     }
 
     /// Takes every fault of ClickHouse back.
@@ -258,20 +312,22 @@ pub fn phase(name: &str, started: Instant) -> Instant {
     Instant::now()
 }
 
-async fn start_clickhouse(
-    sandbox: &Sandbox,
+/// Starts a ClickHouse on the node's address.
+async fn start_server(
     cluster: &Cluster,
     prepared: &Prepared,
+    data: PathBuf,
+    (http, https): (u16, u16),
+    password: &str,
 ) -> anyhow::Result<clickhouse::Server> {
-    let identity = cluster.pki().issue_server("clickhouse", &["clickhouse.test", NODE_ADDRESS])?;
-    let password = hex::encode(rand::random::<[u8; 16]>());
-    let data = sandbox.folder().join("clickhouse");
+    let name = format!("clickhouse-{https}");
+    let identity = cluster.pki().issue_server(&name, &["clickhouse.test", NODE_ADDRESS])?;
     let launcher = std::env::current_exe().context("failed to find this program's own file")?;
-    let mut options = clickhouse::Options::new(prepared.engine.clone(), launcher, data, &password);
+    let mut options = clickhouse::Options::new(prepared.engine.clone(), launcher, data, password);
     let address = |port| -> anyhow::Result<SocketAddr> { Ok(SocketAddr::new(NODE_ADDRESS.parse()?, port)) };
-    options.http = address(8123)?;
+    options.http = address(http)?;
     options.https = Some(Https {
-        address: address(8443)?,
+        address: address(https)?,
         certificate: Certificate::Files { chain: identity.certificate_file, key: identity.key_file },
     });
     clickhouse::Server::start(options).await

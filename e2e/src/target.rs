@@ -50,6 +50,21 @@ pub struct PushedImage {
     name: String,
 }
 
+/// An account of ClickHouse that the operator logs in with.
+#[derive(Clone)]
+pub struct Administrator {
+    /// Its name.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Administrator {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Administrator({})", self.user)
+    }
+}
+
 /// A cluster, a registry and a ClickHouse, whoever runs them.
 #[derive(Debug)]
 pub struct Target {
@@ -57,8 +72,10 @@ pub struct Target {
     pub kubeconfig: PathBuf,
     /// Registry that the nodes pull from.
     pub registry: RegistryAccess,
-    /// ClickHouse that the stacks live on.
+    /// ClickHouse that the stacks live on, with an account that may ask it everything.
     pub clickhouse: ClickhouseAccess,
+    /// Account that the operator administers ClickHouse with.
+    pub administrator: Administrator,
     /// Folder of the run.
     pub folder: PathBuf,
     /// Folder with the SDKs' `node_modules`.
@@ -129,7 +146,7 @@ impl Target {
             "kubernetes.io/dockerconfigjson",
             &[(".dockerconfigjson", &pull)],
         ))?;
-        self.write_admin_secret(namespace, &self.clickhouse.password)?;
+        self.write_admin_secret(namespace, &self.administrator.password)?;
         if let Some(pem) = &self.clickhouse.ca_pem {
             self.apply(&secret(namespace, "clickhouse-ca", "Opaque", &[("ca.crt", pem)]))?;
         }
@@ -142,8 +159,19 @@ impl Target {
 
     /// Writes the Secret of ClickHouse's administrator.
     pub fn write_admin_secret(&self, namespace: &str, password: &str) -> anyhow::Result<()> {
-        let login = [("username", self.clickhouse.user.as_str()), ("password", password)];
+        let login = [("username", self.administrator.user.as_str()), ("password", password)];
         self.apply(&secret(namespace, "clickhouse-admin", weir_crds::ADMIN_SECRET_TYPE, &login))
+    }
+
+    /// Writes a Secret.
+    pub fn apply_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        kind: &str,
+        entries: &[(&str, &str)],
+    ) -> anyhow::Result<()> {
+        self.apply(&secret(namespace, name, kind, entries))
     }
 
     /// Renders an example for this target and returns the path of the file.

@@ -78,6 +78,8 @@ pub struct TableAccess {
 /// A setting of a reader and what it may change of it.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.value) || has(self.min) || has(self.max) || self.change != 'Writable'")
+    .message("spec.users[].settings[]: says nothing of the setting; give value, min or max, or a change other than Writable"))]
 pub struct UserSetting {
     /// Name as ClickHouse knows it. Example: `max_threads`.
     #[schemars(length(min = 1, max = 128), regex(pattern = "^[a-z][a-z0-9_]*$"))]
@@ -85,14 +87,20 @@ pub struct UserSetting {
     /// Value. Default: the server's. Example: `"4"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = Rule::new("!self.matches('^[-+.0-9]') || self.matches('^-?(0|[1-9][0-9]*)([.][0-9]*[1-9])?$')")
+        .message("spec.users[].settings[].value: a number must be written out, such as 10737418240 instead of 10Gi, and without zeros that say nothing"))]
     pub value: Option<String>,
     /// Smallest value that the reader may choose. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = Rule::new("!self.matches('^[-+.0-9]') || self.matches('^-?(0|[1-9][0-9]*)([.][0-9]*[1-9])?$')")
+        .message("spec.users[].settings[].min: a number must be written out, such as 10737418240 instead of 10Gi, and without zeros that say nothing"))]
     pub min: Option<String>,
     /// Largest value that the reader may choose. Default: none. Example: `"8"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = Rule::new("!self.matches('^[-+.0-9]') || self.matches('^-?(0|[1-9][0-9]*)([.][0-9]*[1-9])?$')")
+        .message("spec.users[].settings[].max: a number must be written out, such as 10737418240 instead of 10Gi, and without zeros that say nothing"))]
     pub max: Option<String>,
     /// Whether the reader may change it: `Writable`, `Const`, or `ChangeableInReadonly`, which holds also for a reader
     /// whose setting `readonly` is 1. Default: `Writable`.

@@ -76,6 +76,20 @@ impl Book {
         Ok(outcome)
     }
 
+    /// Records other entities in place of all.
+    pub(crate) fn replace(&self, access: Access) -> Outcome {
+        let mut pages = self.lock();
+        let (reply, outcome) = oneshot::channel();
+        if access == pages.next && pages.next == pages.current {
+            drop(reply.send(Ok(())));
+            return outcome;
+        }
+        pages.next = access;
+        pages.waiters.push(Waiter { is_removal: false, reply });
+        self.changed.notify_one();
+        outcome
+    }
+
     /// Judges a credential.
     pub(crate) fn verdict(&self, user: &str, password: &str) -> Verdict {
         let pages = self.lock();

@@ -5,9 +5,12 @@ use std::path::Path;
 /// Renders config.xml for a data folder.
 ///
 /// The log sections make `system.query_log` and `system.session_log` exist; the forwarded address lets the engine
-/// itself judge `HOST`, since every connection comes from the proxy.
-pub(crate) fn render_config(data: &Path) -> String {
+/// itself judge `HOST`, since every connection comes from the proxy. `maybe_text_log` takes what `system.text_log` would.
+pub(crate) fn render_config(data: &Path, maybe_text_log: Option<&Path>) -> String {
     let data = data.display();
+    let logger = maybe_text_log.map(|file| {
+        format!("<logger><level>debug</level><log>{}</log><size>1000M</size></logger>\n", file.display())
+    });
     let log = |name: &str| {
         format!(
             "<{name}><database>system</database><table>{name}</table>\
@@ -32,7 +35,8 @@ pub(crate) fn render_config(data: &Path) -> String {
          <select_from_information_schema_requires_grant>true</select_from_information_schema_requires_grant>\n\
          <settings_constraints_replace_previous>true</settings_constraints_replace_previous>\n\
          </access_control_improvements>\n\
-         {}{}</clickhouse>\n",
+         {}{}{}</clickhouse>\n",
+        logger.unwrap_or_default(),
         log("query_log"),
         log("session_log"),
     )

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Options,
-    access::{AccessError, Statement},
+    access::{Access, AccessError, Statement},
     book::Book,
     engine::{self, Engine},
     fault::Faults,
@@ -73,6 +73,12 @@ impl Core {
         let pass = self.gate.enter(Kind::Ordinary).await;
         let outcome = self.book.record(statements)?;
         drop(pass);
+        outcome.await.unwrap_or_else(|_| Err(AccessError::Engine("the server is stopping".to_owned())))
+    }
+
+    /// Makes these the only users and roles, in one restart.
+    pub(crate) async fn replace_access(&self, access: Access) -> Result<(), AccessError> {
+        let outcome = self.book.replace(access);
         outcome.await.unwrap_or_else(|_| Err(AccessError::Engine("the server is stopping".to_owned())))
     }
 

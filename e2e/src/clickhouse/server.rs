@@ -1,6 +1,6 @@
 //! A running development server, as a Rust value.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -137,6 +137,16 @@ impl Server {
         });
         let statements = statements.collect::<anyhow::Result<Vec<_>>>()?;
         Ok(self.core.import(&statements).await?)
+    }
+
+    /// Gives another server the users and roles of this one, as replicated access storage does when it has caught up.
+    pub async fn replicate_access(&self, replica: &Self) -> anyhow::Result<()> {
+        Ok(replica.core.replace_access(self.core.book.current()).await?)
+    }
+
+    /// Keeps what ClickHouse writes to its text log, from the next restart on; returns the file.
+    pub fn keep_text_log(&self) -> anyhow::Result<PathBuf> {
+        store::keep_text_log(&self.core.options)
     }
 
     /// Runs a statement as the admin through the plain port and returns what ClickHouse answered.

@@ -24,7 +24,15 @@ pub(crate) fn prepare(options: &Options) -> anyhow::Result<()> {
         let folder = options.data.join(folder);
         std::fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
     }
-    replace(&options.data.join("config.xml"), &config::render_config(&options.data))
+    replace(&options.data.join("config.xml"), &config::render_config(&options.data, None))
+}
+
+/// Makes the engine write its text log to a file, from its next start on, and returns the file.
+pub(crate) fn keep_text_log(options: &Options) -> anyhow::Result<PathBuf> {
+    let log = options.data.join("text.log");
+    let config = config::render_config(&options.data, Some(&log));
+    replace(&options.data.join("config.xml"), &config)?;
+    Ok(log)
 }
 
 /// Reads the entities; none when there is no file yet.

@@ -15,7 +15,7 @@ use crate::{
     query::ClickhouseAccess,
     stack::Stack,
     stage::{Prepared, TEAM, phase},
-    target::Target,
+    target::{Administrator, Target},
     tool,
 };
 
@@ -58,10 +58,12 @@ pub(super) fn target(
     };
     let folder = std::env::temp_dir().join(format!("weir-demo-{:08x}", rand::random::<u32>()));
     std::fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
+    let user = login.clickhouse_user.clone();
     let target = Target {
         kubeconfig: environment.kubeconfig,
         registry: environment.registry,
-        clickhouse: ClickhouseAccess { url, user: login.clickhouse_user.clone(), password, ca_pem },
+        administrator: Administrator { user: user.clone(), password: password.clone() },
+        clickhouse: ClickhouseAccess { url, user, password, ca_pem },
         folder,
         sdk: prepared.sdk,
     };

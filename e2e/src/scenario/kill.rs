@@ -25,7 +25,7 @@ pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
 /// Creates stacks while the operator is killed, and compares each with one that was left in peace.
 async fn operator_kills(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     let mut random = plan.random();
-    let mut operator = OperatorProcess::replace_deployment(stage).await?;
+    let mut operator = OperatorProcess::replace_deployment(stage, &[]).await?;
     let peaceful = stage.make_stack("calm")?;
     let started = Instant::now();
     peaceful.wait_current(Duration::from_mins(1)).await?;

@@ -20,7 +20,8 @@ fn parse(line: &str) -> Option<(u16, u64)> {
     Some((status.trim_end_matches('"').parse().ok()?, count.trim().parse().ok()?))
 }
 
-async fn metrics(admin_url: &str) -> anyhow::Result<String> {
+/// Everything that the service tells.
+pub(super) async fn metrics(admin_url: &str) -> anyhow::Result<String> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
     let response = client.get(format!("{admin_url}/metrics").parse()?).await.context("no metrics")?;
     ensure!(response.status().is_success(), "metrics are answered with {}", response.status());

@@ -21,22 +21,30 @@ use crate::{
 pub struct OperatorProcess {
     child: Child,
     kubeconfig: PathBuf,
+    variables: Vec<(String, String)>,
 }
 
 impl OperatorProcess {
-    /// Scales the Deployment to nothing and runs the same binary instead.
-    pub async fn replace_deployment(stage: &Stage) -> anyhow::Result<Self> {
+    /// Scales the Deployment to nothing and runs the same binary instead, with these variables besides.
+    pub async fn replace_deployment(stage: &Stage, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
         scale(stage, 0)?;
+        Self::beside(stage, variables).await
+    }
+
+    /// Runs the same binary beside whatever runs, with these variables besides or instead.
+    pub async fn beside(stage: &Stage, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
         let kubeconfig = stage.cluster.kubeconfig_for_service_account(SYSTEM, RELEASE).await?;
-        Ok(Self { child: spawn(stage, &kubeconfig)?, kubeconfig })
+        let variable = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let variables: Vec<_> = variables.iter().map(variable).collect();
+        Ok(Self { child: spawn(stage, &kubeconfig, &variables)?, kubeconfig, variables })
     }
 
     /// Ends the process with SIGKILL and starts a new one at once.
     pub fn kill_and_restart(mut self, stage: &Stage) -> anyhow::Result<Self> {
         self.child.kill().context("failed to kill the operator")?;
         self.child.wait().context("failed to wait for the killed operator")?;
-        let kubeconfig = self.kubeconfig.clone();
-        Ok(Self { child: spawn(stage, &kubeconfig)?, kubeconfig })
+        let (kubeconfig, variables) = (self.kubeconfig.clone(), self.variables.clone());
+        Ok(Self { child: spawn(stage, &kubeconfig, &variables)?, kubeconfig, variables })
     }
 
     /// Ends the process and lets the Deployment run again.
@@ -103,7 +111,7 @@ fn scale(stage: &Stage, replicas: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn spawn(stage: &Stage, kubeconfig: &PathBuf) -> anyhow::Result<Child> {
+fn spawn(stage: &Stage, kubeconfig: &PathBuf, variables: &[(String, String)]) -> anyhow::Result<Child> {
     let log = File::options()
         .create(true)
         .append(true)
@@ -123,6 +131,7 @@ fn spawn(stage: &Stage, kubeconfig: &PathBuf) -> anyhow::Result<Child> {
     if let Some((_, file)) = &stage.target.registry.ca {
         command.env("WEIR_REGISTRY_CA_FILE", file);
     }
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
     child.context("failed to start the operator")
 }

@@ -1,0 +1,201 @@
+//! Every secret that Weir handles, made, turned, revoked and misused: none shows in any output, in whatever form.
+//!
+//! Outputs are all that a person or a program sees who may not read Secrets: every other object of the API, events, the
+//! audit log, logs, metrics, arguments of processes, and what ClickHouse keeps of its statements and rows.
+
+mod outputs;
+mod secrets;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+use weir_crds::{ConditionType, Reason};
+
+use self::secrets::Secrets;
+use super::Plan;
+use crate::{
+    stack::Stack,
+    stage::{Stage, TEAM},
+};
+
+const SEEN: Duration = Duration::from_mins(1);
+/// How long making or turning every credential may take: each statement about users is a restart of the engine.
+const TURNED: Duration = Duration::from_mins(5);
+/// Fewer secrets than this would say little.
+const AT_LEAST: usize = 50;
+const KEYS: usize = 6;
+const READERS: usize = 5;
+
+pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
+    let text_log = stage.keep_text_log()?;
+    let secrets = Secrets::gather(stage)?;
+    let stack = make(stage).await?;
+    for round in 1..=plan.pick(1, 4) {
+        turn(stage, &stack, round).await.with_context(|| format!("rotation {round}"))?;
+    }
+    misuse(stage, &stack, &secrets).await.context("wrong secrets")?;
+    fail(stage, &stack, &secrets).await.context("faults")?;
+    revoke(&stack).await.context("revocation")?;
+    let users = stage.query("SELECT name FROM system.users WHERE name LIKE 'weir_shop__canary_%'").await?;
+    // Pods take their logs with them, and a deletion has outputs of its own.
+    let mut outputs = outputs::collect(stage, &text_log).await?;
+    stack.delete(Duration::from_mins(1)).await?;
+    outputs.extend(outputs::collect(stage, &text_log).await?);
+    let secrets = secrets.stop().await?;
+    ensure!(secrets.len() >= AT_LEAST, "only {} secrets were handled", secrets.len());
+    let hits = secrets.hits(&outputs);
+    ensure!(hits.is_empty(), "{} hits:\n      {}", hits.len(), hits.join("\n      "));
+    // A search that finds nothing at all would hold for the wrong reason.
+    let sample = users.lines().next().context("the stack had no user")?;
+    let found = outputs.iter().filter(|output| output.text.contains(sample)).count();
+    ensure!(found >= 3, "the name {sample} shows in {found} outputs only: they were not gathered");
+    let bytes: usize = outputs.iter().map(|output| output.text.len()).sum();
+    Ok(format!(
+        "0 hits of {} secrets ({}) in {} outputs of {} KiB: {}",
+        secrets.len(),
+        secrets.kinds(),
+        outputs.len(),
+        bytes / 1024,
+        outputs::kinds(&outputs)
+    ))
+}
+
+/// A stack with many credentials, which overlap for seconds.
+async fn make(stage: &Stage) -> anyhow::Result<Stack> {
+    let rotation = json!({ "overlap": "2s", "quietPeriod": "1s", "cap": "60s" });
+    let key = |number| json!({ "name": format!("k{number}"), "type": "Secret", "rotation": rotation });
+    let profiles = ["ReadOnly", "HyperDX", "Custom"];
+    let reader = |number: usize| {
+        let profile = profiles[number % profiles.len()];
+        let mut reader = json!({ "name": format!("r{number}"), "profile": profile, "rotation": rotation });
+        if profile == "Custom" {
+            reader["tables"] = json!([{ "name": "events", "columns": ["uuid", "event"] }]);
+            reader["settings"] = json!([{ "name": "max_threads", "value": "2", "max": "4" }]);
+        }
+        reader
+    };
+    let stack = stage.make_stack_with("canary", |stack| {
+        let spec = &mut stack["spec"];
+        spec["keys"] = (0..KEYS).map(key).collect();
+        spec["users"] = (0..READERS).map(reader).collect();
+        spec["policy"] = json!({ "rotation": rotation });
+        spec["ingest"]["replicas"] = json!(1);
+    })?;
+    stack.wait_current(TURNED).await?;
+    Ok(stack)
+}
+
+/// Replaces every credential, and uses each kind once.
+async fn turn(stage: &Stage, stack: &Stack, round: i64) -> anyhow::Result<()> {
+    let names = (0..KEYS).map(|number| format!("key/k{number}"));
+    let names =
+        names.chain((0..READERS).map(|number| format!("user/r{number}"))).chain(["ingest".to_owned()]);
+    let value = format!("{}=round-{round}", names.collect::<Vec<_>>().join(","));
+    stack.patch(json!({ "metadata": { "annotations": { "weir.dev/rotate": value } } })).await?;
+    let turned = |stack: &weir_crds::AnalyticsStack| {
+        let Some(status) = &stack.status else { return false };
+        let is_done = |credential: &weir_crds::CredentialStatus| credential.generation == round + 1;
+        status.keys.iter().all(is_done) && status.users.iter().all(is_done) && status.blocked_by.is_empty()
+    };
+    stack.wait("turned", TURNED, turned).await?;
+    let (key, login) = (stack.secret("canary-key-k0").await?, stack.secret("canary-user-r0").await?);
+    let sent = post(stack, "/batch/", None, &event(&key["key"])).await?;
+    ensure!(sent == 200, "the new key is answered with {sent}");
+    stage.query_as(&login["username"], &login["password"], "SELECT 1").await.map(drop)
+}
+
+/// An event as PostHog's SDKs send it, the key among its properties as well.
+fn event(key: &str) -> Value {
+    json!({ "api_key": key, "batch": [{
+        "event": "canary",
+        "distinct_id": "somebody",
+        "properties": { "token": key, "$lib": "canary" },
+    }] })
+}
+
+/// Posts a body and returns the status of the answer.
+async fn post(stack: &Stack, path: &str, header: Option<(&str, &str)>, body: &Value) -> anyhow::Result<u16> {
+    use http_body_util::Full;
+    use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let mut request = http::Request::post(format!("{}{path}", stack.service_url().await?))
+        .header("content-type", "application/json");
+    if let Some((name, value)) = header {
+        request = request.header(name, value);
+    }
+    let response = client.request(request.body(Full::new(bytes::Bytes::from(body.to_string())))?).await?;
+    Ok(response.status().as_u16())
+}
+
+/// Uses wrong keys and passwords wherever they fit.
+async fn misuse(stage: &Stage, stack: &Stack, secrets: &Secrets) -> anyhow::Result<()> {
+    let wrong = || secrets.invent("wrong key");
+    let bearer = format!("Bearer {}", wrong());
+    let mut statuses = vec![
+        post(stack, "/batch/", None, &event(&wrong())).await?,
+        post(stack, "/batch/", Some(("authorization", &bearer)), &event(&wrong())).await?,
+        post(stack, "/batch/", Some(("x-api-key", &wrong())), &json!({ "batch": [] })).await?,
+        post(stack, "/capture/", None, &event(&wrong())).await?,
+    ];
+    for path in ["/batch/", "/e/", "/decide/", "/flags/"] {
+        let url = format!("{path}?token={key}&api_key={key}", key = wrong());
+        statuses.push(post(stack, &url, None, &json!({ "batch": [] })).await?);
+    }
+    let url = format!("/array/{}/config.js", wrong());
+    statuses.push(post(stack, &url, None, &Value::Null).await?);
+    ensure!(statuses.iter().all(|status| *status < 500), "answered {statuses:?}");
+    let user = stack.secret("canary-user-r0").await?["username"].clone();
+    for _ in 0..3 {
+        let password = secrets.invent("wrong password");
+        let answer = stage.query_as(&user, &password, "SELECT 1").await;
+        ensure!(answer.is_err(), "a wrong password is let in");
+    }
+    Ok(())
+}
+
+/// Breaks what the stack refers to, with secrets where they do not belong.
+async fn fail(stage: &Stage, stack: &Stack, secrets: &Secrets) -> anyhow::Result<()> {
+    stage.write_admin_secret(&secrets.invent("wrong administrator"))?;
+    let refused = (ConditionType::DependenciesReady, "False", Reason::ClickhouseAuthenticationFailed);
+    stack.wait_condition(refused, SEEN).await?;
+    stage.write_admin_secret(stage.admin_password())?;
+    stack.wait_current(SEEN).await?;
+
+    let docker_config = secrets.wrong_pull_secret(stage);
+    stage.target.apply_secret(
+        TEAM,
+        "canary-pull",
+        "kubernetes.io/dockerconfigjson",
+        &[(".dockerconfigjson", docker_config.as_str())],
+    )?;
+    stage.target.apply_secret(TEAM, "canary-ca", "Opaque", &[("ca.crt", secrets.private_key())])?;
+    let good = stack.get().await?.spec;
+    let image = json!({ "spec": { "ingest": { "image": {
+        "reference": "registry.test:5000/weir-ingest:no-such-canary",
+        "pullSecrets": [{ "name": "canary-pull" }],
+    } } } });
+    stack.patch(image).await?;
+    stack
+        .wait("without an image", SEEN, |stack| condition_is(stack, ConditionType::ImageResolved, "False"))
+        .await?;
+    stack.patch(json!({ "spec": { "clickhouse": { "ca": { "secretName": "canary-ca" } } } })).await?;
+    stack
+        .wait("without a CA", SEEN, |stack| condition_is(stack, ConditionType::DependenciesReady, "False"))
+        .await?;
+    stack.patch(json!({ "spec": good })).await?;
+    stack.wait_current(Duration::from_mins(2)).await.map(drop)
+}
+
+fn condition_is(stack: &weir_crds::AnalyticsStack, kind: ConditionType, status: &str) -> bool {
+    crate::stack::find_condition(stack, kind).is_some_and(|(found, _)| found == status)
+}
+
+async fn revoke(stack: &Stack) -> anyhow::Result<()> {
+    let value = "key/k0,key/k1,user/r0,user/r1=INC-1";
+    stack.patch(json!({ "metadata": { "annotations": { "weir.dev/revoke": value } } })).await?;
+    let handled = |stack: &weir_crds::AnalyticsStack| {
+        stack.status.as_ref().and_then(|status| status.last_handled_revoke.as_deref()) == Some(value)
+    };
+    stack.wait("revoked", Duration::from_mins(1), handled).await.map(drop)
+}
