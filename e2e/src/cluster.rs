@@ -150,11 +150,18 @@ impl Cluster {
         }
     }
 
-    /// Writes the kubeconfig of a service account, so that a process beside the cluster acts under its real rights.
+    /// Returns the address of the API server.
+    pub fn server(&self) -> String {
+        kubeconfig::server()
+    }
+
+    /// Writes the kubeconfig of a service account, so that a process beside the cluster acts under its real rights, through
+    /// the API server's address or that of something in front of it.
     pub async fn kubeconfig_for_service_account(
         &self,
         namespace: &str,
         name: &str,
+        server: &str,
     ) -> anyhow::Result<PathBuf> {
         let request = TokenRequest {
             spec: TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() },
@@ -167,8 +174,9 @@ impl Cluster {
             .with_context(|| format!("failed to request a token for the service account {namespace}/{name}"))?
             .status
             .context("the API server answered a token request without a token")?;
-        let path = self.setup.subfolder("kubeconfigs")?.join(format!("{namespace}-{name}"));
-        pki::write_private(&path, &kubeconfig::with_token(&self.setup.pki.ca_pem(), &status.token))?;
+        let file = format!("{namespace}-{name}-{}", server.replace(['/', ':'], "_"));
+        let path = self.setup.subfolder("kubeconfigs")?.join(file);
+        pki::write_private(&path, &kubeconfig::with_token(server, &self.setup.pki.ca_pem(), &status.token))?;
         Ok(path)
     }
 

@@ -48,7 +48,7 @@ impl ClickhouseAccess {
             .header("X-ClickHouse-User", user)
             .header("X-ClickHouse-Key", password)
             .body(Full::new(Bytes::copy_from_slice(sql.as_bytes())))?;
-        let answer = tokio::time::timeout(DEADLINE, self.client()?.request(request));
+        let answer = tokio::time::timeout(DEADLINE, http_client(self.ca_pem.as_deref())?.request(request));
         let response = answer
             .await
             .context("ClickHouse did not answer in time")?
@@ -59,20 +59,24 @@ impl ClickhouseAccess {
         ensure!(status.is_success(), "{}", text.trim());
         Ok(text)
     }
+}
 
-    fn client(&self) -> anyhow::Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>> {
-        let config = match &self.ca_pem {
-            None => ClientConfig::builder().with_webpki_roots().with_no_client_auth(),
-            Some(pem) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                    roots.add(certificate.context("the CA is not PEM")?)?;
-                }
-                ClientConfig::builder().with_root_certificates(Arc::new(roots)).with_no_client_auth()
+/// Client of HTTP and HTTPS.
+pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// Makes a client that trusts a CA, or the public roots where there is none.
+pub(crate) fn http_client(maybe_ca_pem: Option<&str>) -> anyhow::Result<HttpClient> {
+    let config = match maybe_ca_pem {
+        None => ClientConfig::builder().with_webpki_roots().with_no_client_auth(),
+        Some(pem) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+                roots.add(certificate.context("the CA is not PEM")?)?;
             }
-        };
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
-        Ok(Client::builder(TokioExecutor::new()).build(connector))
-    }
+            ClientConfig::builder().with_root_certificates(Arc::new(roots)).with_no_client_auth()
+        }
+    };
+    let connector =
+        HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
 }

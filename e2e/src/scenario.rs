@@ -5,6 +5,7 @@
 mod access;
 mod canary;
 mod contract;
+mod crash;
 mod deletion;
 mod digest;
 mod drift;
@@ -135,7 +136,7 @@ const fn cluster(
 }
 
 /// Every story, in the order in which they share a stage.
-pub static SCENARIOS: [Scenario; 22] = [
+pub static SCENARIOS: [Scenario; 23] = [
     Scenario {
         name: "contract",
         about: "the seed's contract, item by item, with PostHog's paths switched off",
@@ -242,6 +243,11 @@ pub static SCENARIOS: [Scenario; 22] = [
     cluster("kill", "kill -9 of operator and ingest at random moments changes no outcome", |stage, plan| {
         Box::pin(kill::run(stage, plan))
     }),
+    cluster(
+        "crash",
+        "the operator dies before and after every call that changes something: one end state, nobody locked out",
+        |stage, plan| Box::pin(crash::run(stage, plan)),
+    ),
     cluster("deletion", "deleting a stack ends within its bound, also without ClickHouse", |stage, plan| {
         Box::pin(deletion::run(stage, plan))
     }),

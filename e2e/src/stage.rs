@@ -178,14 +178,14 @@ impl Stage {
         self.target.push_as(image, tag)
     }
 
-    /// Objects of a kind in the team's namespace.
-    pub fn dynamic(&self, group: &str, kind: &str) -> anyhow::Result<Api<DynamicObject>> {
+    /// Objects of a kind in a namespace.
+    pub fn dynamic(&self, namespace: &str, group: &str, kind: &str) -> anyhow::Result<Api<DynamicObject>> {
         let gvk = GroupVersionKind::gvk(group, "v1", kind);
         let resource = ApiResource::from_gvk(&gvk);
         let plural =
             if kind == "NetworkPolicy" { "networkpolicies".to_owned() } else { resource.plural.clone() };
         let resource = ApiResource { plural, ..resource };
-        Ok(Api::namespaced_with(self.client.clone(), TEAM, &resource))
+        Ok(Api::namespaced_with(self.client.clone(), namespace, &resource))
     }
 
     /// Runs a statement as ClickHouse's administrator.

@@ -14,6 +14,7 @@ pub(super) fn server() -> String {
 /// Renders the kubeconfig of a user that is known by certificate.
 pub(super) fn with_certificate(ca_pem: &str, identity: &Identity) -> String {
     render(
+        &server(),
         ca_pem,
         &json!({
             "client-certificate-data": STANDARD.encode(&identity.certificate),
@@ -22,19 +23,19 @@ pub(super) fn with_certificate(ca_pem: &str, identity: &Identity) -> String {
     )
 }
 
-/// Renders the kubeconfig of a user that is known by token.
-pub(super) fn with_token(ca_pem: &str, token: &str) -> String {
-    render(ca_pem, &json!({ "token": token }))
+/// Renders the kubeconfig of a user that is known by token, for the API server or something in front of it.
+pub(super) fn with_token(server: &str, ca_pem: &str, token: &str) -> String {
+    render(server, ca_pem, &json!({ "token": token }))
 }
 
 /// The text is JSON, which every reader of kubeconfig files takes as the YAML that it is.
-fn render(ca_pem: &str, user: &Value) -> String {
+fn render(server: &str, ca_pem: &str, user: &Value) -> String {
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{
             "name": "weir",
-            "cluster": { "server": server(), "certificate-authority-data": STANDARD.encode(ca_pem) },
+            "cluster": { "server": server, "certificate-authority-data": STANDARD.encode(ca_pem) },
         }],
         "users": [{ "name": "weir", "user": user }],
         "contexts": [{ "name": "weir", "context": { "cluster": "weir", "user": "weir" } }],

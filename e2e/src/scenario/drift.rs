@@ -40,7 +40,7 @@ pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
     let stack = stage.shop();
     let (mut deleted, mut edited, mut refused) = (0, 0, 0);
     for (group, kind, path, foreign) in KINDS {
-        let api = stage.dynamic(group, kind)?;
+        let api = stage.dynamic(TEAM, group, kind)?;
         for child in children(&stack, &api).await? {
             let name = child.metadata.name.clone().unwrap_or_default();
             delete_and_expect(stage, &stack, &api, &child)
@@ -59,7 +59,7 @@ pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
     let jobs = delete_finished_jobs(stage, &stack).await?;
     let repaired = clickhouse_drift(stage, &stack).await?;
     stack.wait_current(Duration::from_mins(1)).await?;
-    let again = children(&stack, &stage.dynamic("batch", "Job")?).await?.len();
+    let again = children(&stack, &stage.dynamic(TEAM, "batch", "Job")?).await?.len();
     ensure!(again == 0, "{again} migrations were made again, although their work is done");
     Ok(format!(
         "{deleted} children deleted and {edited} edited, each restored alone; {refused} edits of immutable Secrets refused by the API server; {jobs} finished migration deleted and, as its work is done, not made again; in ClickHouse: {repaired}"
@@ -69,7 +69,7 @@ pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
 /// Deletes the migrations that have ended. They are records, not children that something uses: status remembers their
 /// outcome, and whoever cleans up finished Jobs must not make them run again and again.
 async fn delete_finished_jobs(stage: &Stage, stack: &Stack) -> anyhow::Result<usize> {
-    let api = stage.dynamic("batch", "Job")?;
+    let api = stage.dynamic(TEAM, "batch", "Job")?;
     let jobs = children(stack, &api).await?;
     ensure!(!jobs.is_empty(), "the stack has no migration to delete");
     for job in &jobs {
@@ -178,7 +178,7 @@ async fn fingerprints(
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     for (group, kind, ..) in KINDS {
-        let api = stage.dynamic(group, kind)?;
+        let api = stage.dynamic(TEAM, group, kind)?;
         for child in children(stack, &api).await? {
             let meta = child.meta();
             let name = meta.name.clone().unwrap_or_default();

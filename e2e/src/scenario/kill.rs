@@ -39,7 +39,8 @@ async fn operator_kills(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
         for _ in 0..2 {
             let moment = usual.mul_f64(random.random_range(0.0..1.0) / 2.0);
             tokio::time::sleep(moment).await;
-            operator = operator.kill_and_restart(stage)?;
+            operator.kill()?;
+            operator.start_again(stage)?;
             moments.push(format!("{:.2}", moment.as_secs_f64()));
         }
         check_end_state(stage, &stack, &expected)

@@ -7,10 +7,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    stack::Stack,
-    stage::{Stage, TEAM},
-};
+use crate::{stack::Stack, stage::Stage};
 
 const KINDS: [(&str, &str); 7] = [
     ("", "Secret"),
@@ -27,24 +24,35 @@ pub(super) async fn render(stage: &Stage, stack: &Stack) -> anyhow::Result<Strin
     let uid = stack.get().await?.metadata.uid.context("a stack has a UID")?;
     let mut lines = Vec::new();
     for (group, kind) in KINDS {
-        let api: Api<DynamicObject> = stage.dynamic(group, kind)?;
+        let api: Api<DynamicObject> = stage.dynamic(&stack.namespace, group, kind)?;
         for child in api.list(&ListParams::default()).await?.items {
             if child.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid) {
                 lines.push(without_run(&child, kind));
             }
         }
     }
-    let prefix = format!("weir_{TEAM}__{}", stack.name);
+    lines.sort();
+    let children = lines.join("\n").replace(&uid, "UID");
+    Ok(format!("{}\n{}", without_names(&children, stack), render_access(stage, stack).await?))
+}
+
+/// Renders what ClickHouse holds of a stack, which may be deleted: users, roles, rights and the ledger's open claims.
+pub(super) async fn render_access(stage: &Stage, stack: &Stack) -> anyhow::Result<String> {
+    let Stack { namespace, name, .. } = stack;
+    let prefix = format!("weir_{}__{name}", namespace.replace('-', "_"));
     let access = format!(
         "SELECT concat('user ', name) FROM system.users WHERE startsWith(name, '{prefix}') \
          UNION ALL SELECT concat('role ', name) FROM system.roles WHERE startsWith(name, '{prefix}') \
-         UNION ALL SELECT concat('grant ', toString(ifNull(user_name, role_name)), ' ', toString(access_type), ' ', ifNull(database, ''), ' ', ifNull(table, '')) \
+         UNION ALL SELECT concat('grant ', toString(ifNull(user_name, role_name)), ' ', toString(access_type), ' ', ifNull(database, ''), ' ', ifNull(table, ''), ' ', ifNull(column, '')) \
            FROM system.grants WHERE startsWith(ifNull(user_name, role_name), '{prefix}') \
-         UNION ALL SELECT concat('member ', ifNull(user_name, ''), ' ', granted_role_name) FROM system.role_grants WHERE startsWith(granted_role_name, '{prefix}')"
+         UNION ALL SELECT concat('member ', ifNull(user_name, ''), ' ', granted_role_name) FROM system.role_grants WHERE startsWith(granted_role_name, '{prefix}') \
+         UNION ALL SELECT concat('claim ', toString(any(kind)), ' ', any(name), if(max(state = 'retained'), ' retained', '')) \
+           FROM weir_ledger.intents WHERE namespace = '{namespace}' AND stack = '{name}' GROUP BY nonce HAVING countIf(state = 'closed') = 0"
     );
-    lines.extend(stage.query(&access).await?.lines().map(str::to_owned));
-    lines.sort();
-    Ok(lines.join("\n").replace(&stack.name, "STACK").replace(&uid, "UID"))
+    let access = stage.query(&access).await?;
+    let mut lines: Vec<&str> = access.lines().collect();
+    lines.sort_unstable();
+    Ok(without_names(&lines.join("\n"), stack))
 }
 
 /// Kind, name and shape of an object: the names of a Secret's keys, the spec of everything else.
@@ -73,4 +81,18 @@ fn short_hash_removed(name: &str) -> String {
         Some((front, _)) => format!("{front}-migrate-HASH"),
         None => name.to_owned(),
     }
+}
+
+/// Replaces what names the stack, and the number of a generation, as in `shop-key-web-g2`.
+fn without_names(text: &str, stack: &Stack) -> String {
+    let named = text.replace(&stack.namespace.replace('-', "_"), "NAMESPACE");
+    let named = named.replace(&stack.namespace, "NAMESPACE").replace(&stack.name, "STACK");
+    let mut pieces = named.split("_g").flat_map(|piece| piece.split("-g"));
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let rest = piece.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        plain.push_str(if rest.len() < piece.len() { "-GENERATION" } else { "-g" });
+        plain.push_str(rest);
+    }
+    plain
 }

@@ -33,24 +33,32 @@ impl OperatorProcess {
 
     /// Runs the same binary beside whatever runs, with these variables besides or instead.
     pub async fn beside(stage: &Stage, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let kubeconfig = stage.cluster.kubeconfig_for_service_account(SYSTEM, RELEASE).await?;
+        Self::through(stage, &stage.cluster.server(), variables).await
+    }
+
+    /// The same through something in front of the API server.
+    pub async fn through(stage: &Stage, server: &str, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let kubeconfig = stage.cluster.kubeconfig_for_service_account(SYSTEM, RELEASE, server).await?;
         let variable = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let variables: Vec<_> = variables.iter().map(variable).collect();
         Ok(Self { child: spawn(stage, &kubeconfig, &variables)?, kubeconfig, variables })
     }
 
-    /// Ends the process with SIGKILL and starts a new one at once.
-    pub fn kill_and_restart(mut self, stage: &Stage) -> anyhow::Result<Self> {
+    /// Ends the process with SIGKILL.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill().context("failed to kill the operator")?;
-        self.child.wait().context("failed to wait for the killed operator")?;
-        let (kubeconfig, variables) = (self.kubeconfig.clone(), self.variables.clone());
-        Ok(Self { child: spawn(stage, &kubeconfig, &variables)?, kubeconfig, variables })
+        self.child.wait().context("failed to wait for the killed operator").map(drop)
+    }
+
+    /// Starts it again after it was killed.
+    pub fn start_again(&mut self, stage: &Stage) -> anyhow::Result<()> {
+        self.child = spawn(stage, &self.kubeconfig, &self.variables)?;
+        Ok(())
     }
 
     /// Ends the process and lets the Deployment run again.
     pub fn restore_deployment(mut self, stage: &Stage) -> anyhow::Result<()> {
-        self.child.kill().context("failed to end the operator")?;
-        self.child.wait().context("failed to wait for the operator")?;
+        self.kill()?;
         restore_deployment(stage)
     }
 }

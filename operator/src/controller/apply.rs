@@ -2,6 +2,8 @@
 
 mod child;
 mod secret;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use super::consumers::TOLD;
 use super::desired::metadata::{EXPIRES_AT, PUBLISHED_AT};
 use super::memory::Memory;
 use super::observe::{fault, now};
+use super::plan::order;
 use super::plan::{Action, Hold, Plan, Proof, Step};
 use crate::access::{self, Owner};
 use crate::clickhouse::Connection;
@@ -76,6 +79,10 @@ impl From<kubernetes::Error> for Failure {
 /// Carries a plan out.
 pub(crate) async fn apply(tools: &Tools<'_>, plan: Plan, memory: &mut Memory) -> Applied {
     let mut applied = Applied::default();
+    if let Err(out_of_order) = order::check(&plan) {
+        applied.holds.push(out_of_order.hold());
+        return applied;
+    }
     for step in plan.steps {
         let (stage, action) = match step {
             Step::Hold(hold) if hold.blocks => {
@@ -125,7 +132,7 @@ async fn act(
         Action::Create(child) => secret::create(tools, child).await,
         Action::Prove(proof) => prove(tools, proof, memory).await,
         Action::Tell(pods, what) => tell(tools, pods, what).await,
-        Action::MarkPublished(secret) => secret::mark(tools, secret, PUBLISHED_AT, now()).await,
+        Action::MarkPublished { secret, .. } => secret::mark(tools, secret, PUBLISHED_AT, now()).await,
         Action::MarkExpiry(secret, until) => secret::mark(tools, secret, EXPIRES_AT, *until).await,
         Action::RecordMigration(proof) => {
             applied.schema = Some(record_migration(tools, proof.as_ref()).await?);
@@ -294,7 +301,7 @@ fn object(action: &Action) -> String {
         Action::Generate(generate) => format!("Secret/{}", generate.secret),
         Action::Prove(proof) => format!("ClickHouse/user {}", proof.user),
         Action::Tell(pods, _) => format!("Pod/{}", pods.first().map_or("", String::as_str)),
-        Action::MarkPublished(secret) | Action::MarkExpiry(secret, _) => format!("Secret/{secret}"),
+        Action::MarkPublished { secret, .. } | Action::MarkExpiry(secret, _) => format!("Secret/{secret}"),
         Action::Create(child) | Action::Apply(child) => child.key().to_string(),
         Action::Delete(key, _) | Action::DeletePods(key, _) => key.to_string(),
     }
@@ -317,33 +324,5 @@ fn changed(action: &access::Action) -> String {
         access::Action::Grant { to: entity, .. }
         | access::Action::ReplaceGrants { of: entity, .. }
         | access::Action::RevokeRole { from: entity, .. } => entity.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failed_step_names_its_entity_as_object_and_what_it_was_in_the_hint() {
-        let grant = access::Action::GrantRole { role: "r".into(), user: "u".into() };
-        let failed = access::Error::FixedByServer { action: grant.to_string() };
-        let advice = failed.hint();
-        let action = Action::Access(grant);
-        let hold = hold(ConditionType::AccessReady, &action, Failure::Access(Box::new(failed)));
-        assert_eq!(hold.object, "ClickHouse/user u");
-        assert_eq!(hold.hint, format!("{advice}; the step was: {action}"));
-    }
-
-    #[test]
-    fn invalid_fields_stall_the_stack_and_are_named_unless_it_is_a_secret() {
-        let refused = |child| {
-            let error = kubernetes::tests::invalid(&["spec.template.spec.priorityClassName"]);
-            hold(ConditionType::WorkloadReady, &Action::Apply(child), error.into())
-        };
-        let invalid = refused(Child::Deployment(Box::default()));
-        assert!(invalid.reason.is_permanent());
-        assert!(invalid.hint.contains("(422: Invalid: spec.template.spec.priorityClassName)"));
-        assert_eq!(refused(Child::Secret(Box::default())).reason, Reason::ApplyFailed);
     }
 }

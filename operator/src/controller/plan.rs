@@ -8,6 +8,7 @@ mod access;
 pub(crate) mod deletion;
 mod drift;
 mod migration;
+pub(crate) mod order;
 mod orphans;
 mod rollout;
 mod spool;

@@ -227,7 +227,8 @@ pub(super) fn publish(view: &View<'_>, credential: &Credential, value: &Value, s
     }
     steps.apply(stage, &child, observed);
     if value.published_at.is_none() {
-        steps.act(stage, Action::MarkPublished(credential.secret_of(value.generation)));
+        let (secret, published) = (credential.secret_of(value.generation), credential.published.clone());
+        steps.act(stage, Action::MarkPublished { secret, published });
     }
 }
 

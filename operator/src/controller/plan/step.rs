@@ -102,8 +102,13 @@ pub(crate) enum Action {
     Prove(Proof),
     /// Tells pods what to read, so that their mounts are refreshed at once.
     Tell(Vec<String>, String),
-    /// Notes when a credential was published.
-    MarkPublished(String),
+    /// Notes when a generation was published.
+    MarkPublished {
+        /// Secret that it was written ahead into.
+        secret: String,
+        /// Secret that its consumers use.
+        published: String,
+    },
     /// Notes when ClickHouse will refuse a generation.
     MarkExpiry(String, Timestamp),
     /// Notes that the database is migrated, with its version where a login to read it is left.
@@ -160,7 +165,7 @@ impl Action {
             Self::Create(_) => "Create",
             Self::Prove(_) => "Prove",
             Self::Tell(..) => "Tell",
-            Self::MarkPublished(_) => "MarkPublished",
+            Self::MarkPublished { .. } => "MarkPublished",
             Self::MarkExpiry(..) => "MarkExpiry",
             Self::RecordMigration(_) => "RecordMigration",
             Self::Apply(_) => "Apply",
@@ -183,7 +188,7 @@ impl std::fmt::Display for Action {
             Self::Prove(proof) => write!(formatter, "prove the login of user {}", proof.user),
             Self::Tell(pods, _) => write!(formatter, "refresh the mounts of {}", pods.join(", ")),
             Self::MarkExpiry(secret, until) => write!(formatter, "mark Secret/{secret} to end at {until}"),
-            Self::MarkPublished(secret) => write!(formatter, "mark Secret/{secret} as published"),
+            Self::MarkPublished { secret, .. } => write!(formatter, "mark Secret/{secret} as published"),
             Self::RecordMigration(_) => formatter.write_str("record the migration"),
             Self::Apply(child) => write!(formatter, "apply {}", child.key()),
             Self::Delete(key, _) => write!(formatter, "delete {key}"),

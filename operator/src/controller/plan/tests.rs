@@ -1,6 +1,7 @@
 //! The plan of a stack from nothing to settled, by playing its steps against a small model of the world.
 
 mod migration;
+mod order;
 mod rollout;
 mod spool;
 mod turning;

@@ -148,6 +148,7 @@ impl World {
         let (rotate, revoke) = (handled_rotate(&view), handled_revoke(&view));
         let digest = digest_in_order(&view);
         let plan = plan(&view);
+        order::check(&plan).expect("the phases know their order");
         let mut done = 0;
         for step in plan.steps {
             match step {
@@ -210,7 +211,7 @@ impl World {
             Action::Prove(proof) => {
                 self.observed.proven.insert(proof.user);
             }
-            Action::MarkPublished(name) => self.mark(&name, PUBLISHED_AT, self.observed.now),
+            Action::MarkPublished { secret, .. } => self.mark(&secret, PUBLISHED_AT, self.observed.now),
             Action::MarkExpiry(name, until) => self.mark(&name, EXPIRES_AT, until),
             Action::Delete(key, _) => {
                 self.observed.live.remove(&key);

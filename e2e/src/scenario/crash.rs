@@ -1,0 +1,120 @@
+//! The operator dies before and after every call that changes something, while it creates, edits, rotates, revokes and
+//! deletes: the same end state each time, nobody locked out, nothing left over.
+
+mod gate;
+mod lane;
+mod verb;
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, ensure};
+use futures::future::try_join_all;
+use rand::seq::IndexedRandom as _;
+
+use self::{gate::Cut, lane::Lane, verb::Verb};
+use super::Plan;
+use crate::stage::{Stage, scale};
+
+/// What a stack goes through and back again; a run of one such pair is a round.
+const PAIRS: [[Verb; 2]; 3] =
+    [[Verb::Create, Verb::Delete], [Verb::Extend, Verb::Reduce], [Verb::Rotate, Verb::Revoke]];
+/// Rounds of each pair in a sample.
+const SAMPLED: usize = 1;
+
+/// What a pair came to when nothing disturbed it.
+#[derive(Debug)]
+struct Undisturbed {
+    calls: [Vec<String>; 2],
+    ends: [String; 2],
+}
+
+/// Where the operator dies in each verb of a pair.
+type Round = [Option<Cut>; 2];
+
+pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
+    scale(stage, 0)?;
+    let told = explore(stage, plan).await;
+    scale(stage, 1)?;
+    told
+}
+
+async fn explore(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
+    let mut lanes = Vec::new();
+    for number in 0..plan.pick(1, 3) {
+        lanes.push(Lane::start(stage, number).await?);
+    }
+    let mut told = String::from("calls that change something, and deaths before or after one:");
+    for pair in PAIRS {
+        let undisturbed = measure(&mut lanes[0], pair).await?;
+        let rounds = rounds(plan, &undisturbed);
+        let width = lanes.len();
+        let deaths = try_join_all(lanes.iter_mut().enumerate().map(|(number, lane)| {
+            disturb(lane, pair, &undisturbed, rounds.iter().skip(number).step_by(width))
+        }))
+        .await?;
+        for (index, verb) in pair.into_iter().enumerate() {
+            let deaths: usize = deaths.iter().map(|deaths| deaths[index]).sum();
+            ensure!(deaths > 0, "{verb}: no call of it was reached, so nothing was tried");
+            write!(told, " {verb} {} and {deaths},", undisturbed.calls[index].len())?;
+        }
+    }
+    write!(told, " same end state each time, what was published let its holder in each time")?;
+    Ok(told)
+}
+
+/// Runs a pair in peace.
+async fn measure(lane: &mut Lane<'_>, pair: [Verb; 2]) -> anyhow::Result<Undisturbed> {
+    let mut undisturbed = Undisturbed { calls: Default::default(), ends: Default::default() };
+    for (index, verb) in pair.into_iter().enumerate() {
+        let end = lane.undisturbed(verb).await.with_context(|| format!("{verb}, undisturbed"))?;
+        (undisturbed.calls[index], undisturbed.ends[index]) = end;
+    }
+    Ok(undisturbed)
+}
+
+/// Every call of both verbs, before and after; in a sample a few of them.
+fn rounds(plan: Plan, undisturbed: &Undisturbed) -> Vec<Round> {
+    let mut random = plan.random();
+    let cuts = |calls: &Vec<String>| -> Vec<Cut> {
+        let both = |call| [false, true].map(|is_delivered| Cut { call, is_delivered });
+        (0..calls.len()).flat_map(both).collect()
+    };
+    let [first, second] = undisturbed.calls.each_ref().map(cuts);
+    let every = first.len().max(second.len());
+    let sampled = |cuts: &[Cut], random: &mut _| (0..SAMPLED).map(|_| cuts.choose(random).copied()).collect();
+    let (first, second): (Vec<_>, Vec<_>) = plan.pick(
+        (sampled(&first, &mut random), sampled(&second, &mut random)),
+        (
+            (0..every).map(|round| first.get(round).copied()).collect(),
+            (0..every).map(|round| second.get(round).copied()).collect(),
+        ),
+    );
+    first.into_iter().zip(second).map(|(first, second)| [first, second]).collect()
+}
+
+/// Runs rounds on one lane; returns how often the operator died in each verb.
+async fn disturb(
+    lane: &mut Lane<'_>,
+    pair: [Verb; 2],
+    undisturbed: &Undisturbed,
+    rounds: impl Iterator<Item = &Round>,
+) -> anyhow::Result<[usize; 2]> {
+    let mut deaths = [0, 0];
+    for round in rounds {
+        for (index, verb) in pair.into_iter().enumerate() {
+            let (cut, end) = (round[index], &undisturbed.ends[index]);
+            let has_died = lane
+                .disturbed(verb, cut, end)
+                .await
+                .with_context(|| format!("{verb}, {}", describe(cut, &undisturbed.calls[index])))?;
+            deaths[index] += usize::from(has_died);
+        }
+    }
+    Ok(deaths)
+}
+
+fn describe(cut: Option<Cut>, calls: &[String]) -> String {
+    let Some(Cut { call, is_delivered }) = cut else { return "undisturbed".into() };
+    let side = if is_delivered { "after" } else { "before" };
+    format!("killed {side} call {call} ({})", calls.get(call).map_or("one more", String::as_str))
+}

@@ -1,0 +1,222 @@
+//! A namespace with an operator of its own that can be killed without anybody else.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+
+use super::{
+    gate::{Cut, Gate},
+    verb::{self, Verb},
+};
+use crate::{
+    load::Load,
+    scenario::normal_form,
+    stack::Stack,
+    stage::{OperatorProcess, Place, Stage},
+    target::{RELEASE, SYSTEM},
+};
+
+/// Where ClickHouse listens without TLS, for the gate.
+const CLICKHOUSE: &str = "http://192.168.77.1:8123";
+/// Name of the stack that is extended, reduced, rotated and revoked.
+const STANDING: &str = "standing";
+/// How long the last traces of a change may take, after the operator called the stack Current.
+const TRACES: Duration = Duration::from_mins(1);
+/// How long a published credential may take to be known everywhere: the node learns of new endpoints after the operator.
+const KNOWN: Duration = Duration::from_secs(10);
+
+pub(super) struct Lane<'a> {
+    stage: &'a Stage,
+    namespace: String,
+    gate: Gate,
+    operator: OperatorProcess,
+    /// Requests so far, for names that nobody had before.
+    turn: usize,
+}
+
+impl<'a> Lane<'a> {
+    /// Prepares the namespace, starts its operator and makes the standing stack.
+    pub(super) async fn start(stage: &'a Stage, number: u16) -> anyhow::Result<Self> {
+        let namespace = format!("crash-{number}");
+        stage.target.prepare_namespace(&namespace)?;
+        allow_lease(stage, &namespace)?;
+        let ca_pem = stage.cluster.pki().ca_pem();
+        let gate = Gate::open(&stage.cluster.server(), &ca_pem, CLICKHOUSE).await?;
+        let kubeconfig =
+            stage.cluster.kubeconfig_for_service_account(SYSTEM, RELEASE, &gate.kubernetes).await?;
+        let place = Place { kubeconfig, namespace: Some(namespace.clone()), admin_port: 18_100 + number };
+        let operator = OperatorProcess::start(stage, place)?;
+        let lane = Self { stage, namespace, gate, operator, turn: 0 };
+        lane.apply(STANDING)?;
+        Verb::Create.wait(&lane.stack(STANDING), 0).await.context("the standing stack")?;
+        Ok(lane)
+    }
+
+    /// Lets the operator do it in peace; returns its calls that changed something, and the end state.
+    pub(super) async fn undisturbed(&mut self, verb: Verb) -> anyhow::Result<(Vec<String>, String)> {
+        let stack = self.ask(verb, None).await?;
+        verb.wait(&stack, self.turn).await?;
+        // What comes last is not waited for by status.
+        let end = settled(|| self.end(verb, &stack)).await?;
+        Ok((self.gate.calls(), end))
+    }
+
+    /// Kills the operator at a call of it, if it comes to that, and expects the same end state; says whether it died.
+    pub(super) async fn disturbed(
+        &mut self,
+        verb: Verb,
+        cut: Option<Cut>,
+        expected: &str,
+    ) -> anyhow::Result<bool> {
+        let stack = self.ask(verb, cut).await?;
+        let has_died = tokio::select! {
+            () = self.gate.died() => true,
+            done = verb.wait(&stack, self.turn) => {
+                done?;
+                false
+            }
+        };
+        if has_died {
+            self.operator.kill()?;
+            if verb.keeps_published() {
+                self.check_published(&stack).await.context("while the operator is dead")?;
+            }
+            self.gate.arm(None);
+            self.operator.start_again(self.stage)?;
+            verb.wait(&stack, self.turn).await?;
+        }
+        self.expect(verb, &stack, expected).await?;
+        if verb != Verb::Delete {
+            self.check_published(&stack).await.context("at the end")?;
+        }
+        Ok(has_died)
+    }
+
+    async fn ask(&mut self, verb: Verb, cut: Option<Cut>) -> anyhow::Result<Stack> {
+        if verb != Verb::Delete {
+            self.turn += 1;
+        }
+        let name = match verb {
+            Verb::Create | Verb::Delete => format!("made-{}", self.turn),
+            _ => STANDING.to_owned(),
+        };
+        let stack = self.stack(&name);
+        self.gate.arm(cut);
+        if verb == Verb::Create {
+            self.apply(&name)?;
+        }
+        verb.ask(&stack, self.turn).await?;
+        Ok(stack)
+    }
+
+    fn stack(&self, name: &str) -> Stack {
+        Stack::new(&self.stage.client, &self.namespace, name)
+    }
+
+    /// Applies the minimal example with one pod, through the gate.
+    fn apply(&self, name: &str) -> anyhow::Result<()> {
+        let path = self.stage.target.example("01-minimal.yaml")?;
+        let mut object: Value = serde_saphyr::from_str(&std::fs::read_to_string(path)?)?;
+        object["metadata"] = json!({ "name": name, "namespace": self.namespace });
+        let spec = &mut object["spec"];
+        spec["clickhouse"] =
+            json!({ "endpoints": [self.gate.clickhouse], "adminSecretRef": { "name": "clickhouse-admin" } });
+        spec["ingest"]["replicas"] = json!(1);
+        spec["policy"] = json!({ "rotation": verb::rotation() });
+        let Value::Object(reduced) = verb::reduced() else { unreachable!("the manifest is an object") };
+        for (section, value) in reduced {
+            spec[section] = value;
+        }
+        self.stage.target.apply(&object)
+    }
+
+    async fn end(&self, verb: Verb, stack: &Stack) -> anyhow::Result<String> {
+        match verb {
+            Verb::Delete => normal_form::render_access(self.stage, stack).await,
+            _ => normal_form::render(self.stage, stack).await,
+        }
+    }
+
+    async fn expect(&self, verb: Verb, stack: &Stack, expected: &str) -> anyhow::Result<()> {
+        let started = Instant::now();
+        loop {
+            let found = self.end(verb, stack).await?;
+            if found == expected {
+                return Ok(());
+            }
+            if started.elapsed() > TRACES {
+                let diff = similar::TextDiff::from_lines(expected, &found);
+                let diff = diff.unified_diff().context_radius(0).to_string();
+                anyhow::bail!("the end state differs from an undisturbed one:\n{diff}");
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Whatever is published lets its holder in.
+    async fn check_published(&self, stack: &Stack) -> anyhow::Result<()> {
+        let started = Instant::now();
+        while let Err(error) = self.use_published(stack).await {
+            ensure!(started.elapsed() < KNOWN, "a published credential is refused: {error:#}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(())
+    }
+
+    async fn use_published(&self, stack: &Stack) -> anyhow::Result<()> {
+        // Missing while it is created: then there is nobody to lock out.
+        if let Ok(login) = stack.secret(&format!("{}-user-bi", stack.name)).await {
+            self.stage.query_as(&login["username"], &login["password"], "SELECT 1").await?;
+        }
+        if let Ok(key) = stack.secret(&format!("{}-key-web", stack.name)).await {
+            let load = Load {
+                urls: vec![stack.service_url().await?],
+                key: key["key"].clone(),
+                event: "crash".into(),
+                connections: 1,
+                events_per_request: 1,
+                pause: Duration::ZERO,
+                attempts: 1,
+            };
+            load.once().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads until two readings agree.
+async fn settled<F>(mut read: impl FnMut() -> F) -> anyhow::Result<String>
+where
+    F: Future<Output = anyhow::Result<String>>,
+{
+    let mut last = read().await?;
+    for _ in 0..30 {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let next = read().await?;
+        if next == last {
+            return Ok(last);
+        }
+        last = next;
+    }
+    anyhow::bail!("the stack never settles")
+}
+
+/// Lets the operator of a lane keep its Lease in the lane's namespace.
+fn allow_lease(stage: &Stage, namespace: &str) -> anyhow::Result<()> {
+    let metadata = json!({ "name": "lease", "namespace": namespace });
+    let rules = json!([{ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "update"] }]);
+    stage.target.apply(&json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": rules
+    }))?;
+    stage.target.apply(&json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": metadata,
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "lease" },
+        "subjects": [{ "kind": "ServiceAccount", "name": RELEASE, "namespace": SYSTEM }],
+    }))
+}

@@ -1,0 +1,159 @@
+//! What must come before what in a plan, whoever made it.
+//!
+//! The phases put the steps in order, and this says why it matters: a pass can end after any step, and what is there then
+//! has to let everybody in that it let in before. `apply` asks before its first step, so that a mistake in a phase costs a
+//! condition and no access.
+
+use weir_crds::{ConditionType, Reason};
+
+use crate::access::{Action as Access, Entity};
+use crate::controller::child::{Child, ChildKind};
+use crate::controller::credential::text;
+
+use super::{Action, Hold, Plan, Step};
+
+/// Two steps in the wrong order, as they are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OutOfOrder {
+    /// What has to be done first.
+    pub(crate) first: String,
+    /// What came before it.
+    pub(crate) second: String,
+}
+
+impl OutOfOrder {
+    /// The wait for whoever mends the operator.
+    pub(crate) fn hold(&self) -> Hold {
+        let Self { first, second } = self;
+        tracing::error!(%first, %second, "a plan is out of order; nothing of it is done");
+        Hold {
+            stage: ConditionType::AccessReady,
+            object: "AnalyticsStack".into(),
+            reason: Reason::ApplyFailed,
+            hint: format!(
+                "the plan would {second} before it would {first}, so nothing of it was done; please report this as a bug"
+            ),
+            blocks: true,
+            until: None,
+        }
+    }
+}
+
+/// Finds the first step that comes before one that it needs.
+pub(crate) fn check(plan: &Plan) -> Result<(), OutOfOrder> {
+    let actions: Vec<&Action> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Do(_, action) => Some(action),
+            Step::Hold(_) => None,
+        })
+        .collect();
+    for (index, earlier) in actions.iter().enumerate() {
+        if let Some(later) = actions[index + 1..].iter().find(|later| precedes(later, earlier)) {
+            return Err(OutOfOrder { first: later.to_string(), second: earlier.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Whether `second` must not be done before `first`.
+pub(super) fn precedes(first: &Action, second: &Action) -> bool {
+    match (first, second) {
+        (Action::RemoveFinalizer, _) | (_, Action::AddFinalizer) => false,
+        // The finalizer guards every effect outside, and goes when nothing is left.
+        (Action::AddFinalizer, _) | (_, Action::RemoveFinalizer) => true,
+        (Action::Access(first), Action::Access(second)) => access_precedes(first, second),
+        (Action::Access(access), Action::Prove(proof)) => {
+            adds_to_anyone(access) || restores(access, &proof.user)
+        }
+        (Action::Prove(proof), Action::Apply(Child::Secret(secret))) => {
+            text(secret, "username").as_ref() == Some(&proof.user)
+        }
+        (Action::Apply(child), Action::MarkPublished { published, .. }) => {
+            child.key().kind == ChildKind::Secret && child.key().name == *published
+        }
+        // What pods mount, and under which account they run.
+        (Action::Apply(mounted), Action::Apply(workload)) => {
+            matches!(mounted.key().kind, ChildKind::Secret | ChildKind::ServiceAccount)
+                && matches!(
+                    workload.key().kind,
+                    ChildKind::Deployment | ChildKind::StatefulSet | ChildKind::Job
+                )
+                && serves(mounted, workload)
+        }
+        _ => false,
+    }
+}
+
+fn access_precedes(first: &Access, second: &Access) -> bool {
+    match (first, second) {
+        (Access::CreateLedger, _) => !matches!(second, Access::CreateLedger),
+        // The claim is what makes an entity the stack's own after a crash.
+        (Access::RecordIntents(claims), _) => {
+            created(second).is_some_and(|entity| claims.iter().any(|claim| claim.entity == entity))
+        }
+        // Dropped before given up, or a crash in between leaves it to nobody.
+        (Access::DropUser(_) | Access::DropRole(_), Access::CloseIntents(intents)) => {
+            dropped(first).is_some_and(|entity| intents.iter().any(|intent| intent.entity == entity))
+        }
+        (Access::DropUser(_), Access::DropRole(_)) => true,
+        // Added before anything is taken.
+        (Access::Grant { to, .. }, Access::ReplaceGrants { of, .. }) => to == of,
+        (Access::GrantRole { user, .. }, Access::RevokeRole { from, .. }) => *from == Entity::user(user),
+        _ => created(first).is_some_and(|entity| changes(second, &entity)),
+    }
+}
+
+fn created(action: &Access) -> Option<Entity> {
+    match action {
+        Access::CreateDatabase(name) => Some(Entity::database(name)),
+        Access::CreateRole(name) => Some(Entity::role(name)),
+        Access::CreateUser(user) => Some(Entity::user(&user.name)),
+        _ => None,
+    }
+}
+
+fn dropped(action: &Access) -> Option<Entity> {
+    match action {
+        Access::DropUser(name) => Some(Entity::user(name)),
+        Access::DropRole(name) => Some(Entity::role(name)),
+        _ => None,
+    }
+}
+
+/// Whether an action needs that entity to exist.
+fn changes(action: &Access, entity: &Entity) -> bool {
+    match action {
+        Access::Grant { to, .. } => to == entity,
+        Access::GrantRole { role, user } => *entity == Entity::role(role) || *entity == Entity::user(user),
+        Access::AlterUser(user) => *entity == Entity::user(&user.name),
+        _ => false,
+    }
+}
+
+/// A proof checks the rights as well, which roles hold.
+fn adds_to_anyone(action: &Access) -> bool {
+    created(action).is_some() || matches!(action, Access::Grant { .. } | Access::GrantRole { .. })
+}
+
+fn restores(action: &Access, user: &str) -> bool {
+    matches!(action, Access::AlterUser(altered) if altered.name == user)
+}
+
+/// Whether pods of that workload mount the Secret or run under the account.
+fn serves(mounted: &Child, workload: &Child) -> bool {
+    let pod = match workload {
+        Child::Deployment(deployment) => {
+            deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref())
+        }
+        Child::StatefulSet(set) => set.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()),
+        Child::Job(job) => job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()),
+        _ => None,
+    };
+    let Some(pod) = pod else { return false };
+    let name = mounted.key().name;
+    let mut volumes = pod.volumes.iter().flatten().filter_map(|volume| volume.secret.as_ref());
+    pod.service_account_name.as_ref() == Some(&name)
+        || volumes.any(|secret| secret.secret_name.as_ref() == Some(&name))
+}
