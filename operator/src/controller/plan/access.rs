@@ -293,7 +293,31 @@ pub(super) fn surplus(view: &View<'_>, steps: &mut Steps) {
         return;
     }
     for action in access::surplus(&view.desired.access, catalogue) {
-        steps.act(ConditionType::AccessReady, Action::Access(action));
+        if let Some(action) = not_done_yet(action, steps) {
+            steps.act(ConditionType::AccessReady, Action::Access(action));
+        }
+    }
+}
+
+/// What is left of an action behind a revocation, which drops the same users in the same pass. To drop one again after its
+/// claim was given up could hit whoever claimed the name since.
+fn not_done_yet(action: access::Action, steps: &Steps) -> Option<access::Action> {
+    let planned = |wanted: &dyn Fn(&access::Action) -> bool| {
+        steps
+            .steps
+            .iter()
+            .any(|step| matches!(step, super::Step::Do(_, Action::Access(done)) if wanted(done)))
+    };
+    match action {
+        access::Action::CloseIntents(mut intents) => {
+            intents.retain(|intent| {
+                !planned(
+                    &|done| matches!(done, access::Action::CloseIntents(closed) if closed.contains(intent)),
+                )
+            });
+            (!intents.is_empty()).then_some(access::Action::CloseIntents(intents))
+        }
+        action => (!planned(&|done| *done == action)).then_some(action),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The plan of a stack from nothing to settled, by playing its steps against a small model of the world.
 
 mod migration;
-mod order;
 mod rollout;
 mod spool;
+mod swapped;
 mod turning;
 
 use std::sync::Arc;
