@@ -85,8 +85,12 @@ fn short_hash_removed(name: &str) -> String {
 
 /// Replaces what names the stack, and the number of a generation, as in `shop-key-web-g2`.
 fn without_names(text: &str, stack: &Stack) -> String {
-    let named = text.replace(&stack.namespace.replace('-', "_"), "NAMESPACE");
-    let named = named.replace(&stack.namespace, "NAMESPACE").replace(&stack.name, "STACK");
+    let Stack { namespace, name, .. } = stack;
+    // ClickHouse's names have no dashes.
+    let named =
+        [(namespace, "NAMESPACE"), (name, "STACK")].iter().fold(text.to_owned(), |text, (name, word)| {
+            text.replace(&name.replace('-', "_"), word).replace(name.as_str(), word)
+        });
     let mut pieces = named.split("_g").flat_map(|piece| piece.split("-g"));
     let mut plain = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {

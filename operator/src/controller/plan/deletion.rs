@@ -142,7 +142,9 @@ mod tests {
         let policy = DeletionPolicy { timeout_seconds, ..fixture::stack().spec.policy.deletion };
         let owner = fixture::owner();
         let deletion = Deletion { owner: &owner, policy: &policy, since: Timestamp::UNIX_EPOCH };
-        plan(&deletion, &observed(catalogue, seconds))
+        let planned = plan(&deletion, &observed(catalogue, seconds));
+        crate::controller::plan::order::check(&planned.plan).expect("the plan knows its order");
+        planned
     }
 
     fn with_a_role() -> Arc<Catalogue> {

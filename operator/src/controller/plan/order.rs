@@ -4,11 +4,13 @@
 //! has to let everybody in that it let in before. `apply` asks before its first step, so that a mistake in a phase costs a
 //! condition and no access.
 
+use k8s_openapi::api::core::v1::Secret;
 use weir_crds::{ConditionType, Reason};
 
 use crate::access::{Action as Access, Entity};
-use crate::controller::child::{Child, ChildKind};
+use crate::controller::child::{Child, ChildKey, ChildKind};
 use crate::controller::credential::text;
+use crate::controller::desired::metadata::GENERATION;
 
 use super::{Action, Hold, Plan, Step};
 
@@ -70,18 +72,10 @@ pub(super) fn precedes(first: &Action, second: &Action) -> bool {
         (Action::Prove(proof), Action::Apply(Child::Secret(secret))) => {
             text(secret, "username").as_ref() == Some(&proof.user)
         }
-        (Action::Apply(child), Action::MarkPublished { published, .. }) => {
-            child.key().kind == ChildKind::Secret && child.key().name == *published
+        (Action::Apply(Child::Secret(secret)), Action::MarkPublished { secret: marked, published }) => {
+            secret.metadata.name.as_ref() == Some(published) && is_generation(secret, marked)
         }
-        // What pods mount, and under which account they run.
-        (Action::Apply(mounted), Action::Apply(workload)) => {
-            matches!(mounted.key().kind, ChildKind::Secret | ChildKind::ServiceAccount)
-                && matches!(
-                    workload.key().kind,
-                    ChildKind::Deployment | ChildKind::StatefulSet | ChildKind::Job
-                )
-                && serves(mounted, workload)
-        }
+        (Action::Apply(mounted), Action::Apply(workload)) => serves(mounted, workload),
         _ => false,
     }
 }
@@ -141,8 +135,17 @@ fn restores(action: &Access, user: &str) -> bool {
     matches!(action, Access::AlterUser(altered) if altered.name == user)
 }
 
-/// Whether pods of that workload mount the Secret or run under the account.
+/// Whether a published Secret holds the generation that was written ahead into the other.
+fn is_generation(published: &Secret, ahead: &str) -> bool {
+    let generation =
+        published.metadata.annotations.as_ref().and_then(|annotations| annotations.get(GENERATION));
+    generation.is_some_and(|generation| ahead.ends_with(&format!("-g{generation}")))
+}
+
+/// Whether pods of that workload mount the Secret or run under the account. Not for a login, whose next generation comes
+/// behind the rollout, into a Secret that the pods have already.
 fn serves(mounted: &Child, workload: &Child) -> bool {
+    let is_login = matches!(mounted, Child::Secret(secret) if text(secret, "username").is_some());
     let pod = match workload {
         Child::Deployment(deployment) => {
             deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref())
@@ -151,9 +154,12 @@ fn serves(mounted: &Child, workload: &Child) -> bool {
         Child::Job(job) => job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()),
         _ => None,
     };
-    let Some(pod) = pod else { return false };
-    let name = mounted.key().name;
-    let mut volumes = pod.volumes.iter().flatten().filter_map(|volume| volume.secret.as_ref());
-    pod.service_account_name.as_ref() == Some(&name)
-        || volumes.any(|secret| secret.secret_name.as_ref() == Some(&name))
+    let Some(pod) = pod.filter(|_| !is_login) else { return false };
+    let ChildKey { kind, name } = mounted.key();
+    let mut secrets = pod.volumes.iter().flatten().filter_map(|volume| volume.secret.as_ref());
+    match kind {
+        ChildKind::ServiceAccount => pod.service_account_name.as_ref() == Some(&name),
+        ChildKind::Secret => secrets.any(|secret| secret.secret_name.as_ref() == Some(&name)),
+        _ => false,
+    }
 }

@@ -54,7 +54,9 @@ fn moved() -> Stack {
 
 fn plan_for(stack: &Stack, observed: &Observed) -> Plan {
     let desired = desired_of(stack, observed);
-    plan(&View { stack, desired: &desired, observed })
+    let plan = plan(&View { stack, desired: &desired, observed });
+    order::check(&plan).expect("the phases know their order");
+    plan
 }
 
 fn desired_of(stack: &Stack, observed: &Observed) -> Desired {
