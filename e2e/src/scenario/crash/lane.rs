@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     gate::{Cut, Gate},
-    verb::{self, Verb},
+    verb::{self, Keeps, Verb},
 };
 use crate::{
     load::Load,
@@ -82,16 +82,14 @@ impl<'a> Lane<'a> {
         };
         if has_died {
             self.operator.kill()?;
-            if verb.keeps_published() {
-                self.check_published(&stack).await.context("while the operator is dead")?;
-            }
+            self.check_published(&stack, verb.keeps()).await.context("while the operator is dead")?;
             self.gate.arm(None);
             self.operator.start_again(self.stage)?;
             verb.wait(&stack, self.turn).await?;
         }
         self.expect(verb, &stack, expected).await?;
         if verb != Verb::Delete {
-            self.check_published(&stack).await.context("at the end")?;
+            self.check_published(&stack, Keeps::Everything).await.context("at the end")?;
         }
         Ok(has_died)
     }
@@ -158,21 +156,26 @@ impl<'a> Lane<'a> {
     }
 
     /// Whatever is published lets its holder in.
-    async fn check_published(&self, stack: &Stack) -> anyhow::Result<()> {
+    async fn check_published(&self, stack: &Stack, keeps: Keeps) -> anyhow::Result<()> {
         let started = Instant::now();
-        while let Err(error) = self.use_published(stack).await {
+        while let Err(error) = self.use_published(stack, keeps).await {
             ensure!(started.elapsed() < KNOWN, "a published credential is refused: {error:#}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(())
     }
 
-    async fn use_published(&self, stack: &Stack) -> anyhow::Result<()> {
+    async fn use_published(&self, stack: &Stack, keeps: Keeps) -> anyhow::Result<()> {
         // Missing while it is created: then there is nobody to lock out.
-        if let Ok(login) = stack.secret(&format!("{}-user-bi", stack.name)).await {
+        let published = async |name: &str| stack.secret(&format!("{}-{name}", stack.name)).await.ok();
+        if keeps >= Keeps::Logins
+            && let Some(login) = published("user-bi").await
+        {
             self.stage.query_as(&login["username"], &login["password"], "SELECT 1").await?;
         }
-        if let Ok(key) = stack.secret(&format!("{}-key-web", stack.name)).await {
+        if keeps == Keeps::Everything
+            && let Some(key) = published("key-web").await
+        {
             let load = Load {
                 urls: vec![stack.service_url().await?],
                 key: key["key"].clone(),

@@ -28,6 +28,14 @@ pub(super) enum Verb {
     Revoke,
 }
 
+/// Published credentials that somebody relies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Keeps {
+    Nothing,
+    Logins,
+    Everything,
+}
+
 impl fmt::Display for Verb {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -42,9 +50,14 @@ impl fmt::Display for Verb {
 }
 
 impl Verb {
-    /// Whether what was published before must go on working meanwhile.
-    pub(super) fn keeps_published(self) -> bool {
-        !matches!(self, Self::Delete | Self::Revoke)
+    /// What must let its holder in at every moment of it.
+    pub(super) fn keeps(self) -> Keeps {
+        match self {
+            Self::Delete | Self::Revoke => Keeps::Nothing,
+            // A key is published before there are pods that could refuse it.
+            Self::Create => Keeps::Logins,
+            Self::Extend | Self::Reduce | Self::Rotate => Keeps::Everything,
+        }
     }
 
     /// Asks for it; `turn` tells one request from the next.
