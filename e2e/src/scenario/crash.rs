@@ -13,7 +13,7 @@ use rand::seq::IndexedRandom as _;
 
 use self::{gate::Cut, lane::Lane, verb::Verb};
 use super::Plan;
-use crate::stage::{Stage, scale};
+use crate::stage::{KilledOperator, Stage};
 
 /// What a stack goes through and back again; a run of one such pair is a round.
 const PAIRS: [[Verb; 2]; 3] =
@@ -32,10 +32,11 @@ struct Undisturbed {
 type Round = [Option<Cut>; 2];
 
 pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
-    scale(stage, 0)?;
-    let told = explore(stage, plan).await;
-    scale(stage, 1)?;
-    told
+    // Each lane has an operator of its own.
+    let shared = KilledOperator::kill(stage).await?;
+    let told = explore(stage, plan).await?;
+    shared.restore()?;
+    Ok(told)
 }
 
 async fn explore(stage: &Stage, plan: Plan) -> anyhow::Result<String> {

@@ -72,7 +72,7 @@ fn agrees(batch: &RawBatch<'_>, json: &str) -> Result<(), TestCaseError> {
         let properties =
             theirs.get("properties").map(|value| value.get()).filter(|text| text.starts_with('{'));
         if let Some(properties) = properties {
-            prop_assert_eq!(ours.properties.map(RawValue::get), Some(properties));
+            prop_assert_eq!(ours.properties.as_ref().map(|ours| ours.text), Some(properties));
         }
     }
     Ok(())
@@ -226,9 +226,6 @@ proptest! {
         for batch in [posthog::decode(&body, max_events), batch::decode(&body, max_events)].into_iter().flatten() {
             prop_assert!(batch.events.len() <= max_events.max(1));
             agrees(&batch, text)?;
-            for event in &batch.events {
-                event.properties.map(token::in_properties);
-            }
         }
         drop(posthog::decode_engage(&body, max_events));
     }

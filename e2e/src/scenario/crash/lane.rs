@@ -16,7 +16,7 @@ use crate::{
     load::Load,
     scenario::normal_form,
     stack::Stack,
-    stage::{OperatorProcess, Place, Stage},
+    stage::{OperatorProcess, Stage},
     target::{RELEASE, SYSTEM},
 };
 
@@ -46,10 +46,13 @@ impl<'a> Lane<'a> {
         allow_lease(stage, &namespace)?;
         let ca_pem = stage.cluster.pki().ca_pem();
         let gate = Gate::open(&stage.cluster.server(), &ca_pem, CLICKHOUSE).await?;
-        let kubeconfig =
-            stage.cluster.kubeconfig_for_service_account(SYSTEM, RELEASE, &gate.kubernetes).await?;
-        let place = Place { kubeconfig, namespace: Some(namespace.clone()), admin_port: 18_100 + number };
-        let operator = OperatorProcess::start(stage, place)?;
+        let port = (18_100 + number).to_string();
+        let variables = [
+            ("WEIR_WATCH_NAMESPACES", namespace.as_str()),
+            ("WEIR_LEASE_NAMESPACE", namespace.as_str()),
+            ("WEIR_ADMIN_PORT", port.as_str()),
+        ];
+        let operator = OperatorProcess::through(stage, &gate.kubernetes, &variables).await?;
         let lane = Self { stage, namespace, gate, operator, turn: 0 };
         lane.apply(STANDING)?;
         Verb::Create.wait(&lane.stack(STANDING), 0).await.context("the standing stack")?;
@@ -185,7 +188,7 @@ impl<'a> Lane<'a> {
                 pause: Duration::ZERO,
                 attempts: 1,
             };
-            load.once().await?;
+            load.sender().once().await?;
         }
         Ok(())
     }
