@@ -85,7 +85,7 @@ impl Blow {
             }
             Self::DiskFull => {
                 // A merge that meets a full disk leaves a part that ClickHouse itself cannot read any more.
-                ground.weir.query("SYSTEM STOP MERGES").await?;
+                ground.stop_merges().await?;
                 let ballast = ground.disk.fill()?;
                 pause(random, 1000, 2000).await;
                 drop(ballast);

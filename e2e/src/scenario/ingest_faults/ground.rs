@@ -166,6 +166,18 @@ impl Ground {
         tokio::time::timeout(RECOVERY, answered).await.context("the killed engine does not answer again")
     }
 
+    /// Keeps merges from starting, and waits for those that run.
+    pub(super) async fn stop_merges(&self) -> anyhow::Result<()> {
+        self.weir.query("SYSTEM STOP MERGES").await?;
+        let ended = async {
+            while self.weir.query("SELECT count() FROM system.merges").await?.trim() != "0" {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(RECOVERY, ended).await.context("merges go on")?
+    }
+
     /// Takes the writer's right to write, or gives it back.
     pub(super) async fn set_read_only(&self, read_only: bool) -> anyhow::Result<()> {
         let value = u8::from(read_only);
