@@ -159,7 +159,8 @@ mod tests {
         };
         let mut lone = best.clone();
         let text = render(Run { best: &mut best, lone: &mut lone, direct: &direct, gzip: false });
-        let verdicts: Vec<_> = text.lines().filter_map(|line| line.split_whitespace().last()).skip(1).collect();
+        let verdicts: Vec<_> =
+            text.lines().filter_map(|line| line.split_whitespace().last()).skip(1).collect();
         assert_eq!(verdicts, ["reached", "reached", "missed", "reached", "reached", "missed"]);
         assert!(text.contains("10.0, so 1.20 x") && text.contains("2.50"), "{text}");
         assert!(text.contains("9.0 p99 of one-row inserts"), "{text}");
