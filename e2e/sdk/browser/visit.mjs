@@ -31,8 +31,11 @@ const open = async (page, url, wanted) => {
 
 /** Leaves as somebody who closes the tab; the browser sends beacons after the page is gone. */
 const leave = async (page) => {
+  // On a busy machine the page goes on for a while after it was told to close.
+  const gone = page.waitForEvent('close');
   await page.close({ runBeforeUnload: true });
-  await new Promise((resolve) => setTimeout(resolve, 1000));
+  await gone;
+  await new Promise((resolve) => setTimeout(resolve, 2000));
 };
 
 const shopAround = (user) => {
