@@ -80,7 +80,9 @@ impl From<kubernetes::Error> for Failure {
 pub(crate) async fn apply(tools: &Tools<'_>, plan: Plan, memory: &mut Memory) -> Applied {
     let mut applied = Applied::default();
     if let Err(out_of_order) = order::check(&plan) {
-        applied.holds.push(out_of_order.hold());
+        let hold = out_of_order.hold();
+        tracing::error!(hint = %hold.hint, "a plan is out of order");
+        applied.holds.push(hold);
         return applied;
     }
     for step in plan.steps {

@@ -27,7 +27,6 @@ impl OutOfOrder {
     /// The wait for whoever mends the operator.
     pub(crate) fn hold(&self) -> Hold {
         let Self { first, second } = self;
-        tracing::error!(%first, %second, "a plan is out of order; nothing of it is done");
         Hold {
             stage: ConditionType::AccessReady,
             object: "AnalyticsStack".into(),
