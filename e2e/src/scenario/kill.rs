@@ -68,13 +68,7 @@ async fn replace_restarted_pods(stack: &Stack) -> anyhow::Result<()> {
 
 async fn check_end_state(stage: &Stage, stack: &Stack, expected: &str) -> anyhow::Result<()> {
     stack.wait_current(Duration::from_secs(90)).await?;
-    let found = normal_form::render(stage, stack).await?;
-    if found == expected {
-        return Ok(());
-    }
-    let difference =
-        similar::TextDiff::from_lines(expected, &found).unified_diff().context_radius(0).to_string();
-    anyhow::bail!("the end state differs from an undisturbed one:\n{difference}")
+    normal_form::compare(expected, &normal_form::render(stage, stack).await?)
 }
 
 /// Kills ingest processes under load; what was acknowledged must be there, once.

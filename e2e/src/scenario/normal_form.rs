@@ -36,6 +36,16 @@ pub(super) async fn render(stage: &Stage, stack: &Stack) -> anyhow::Result<Strin
     Ok(format!("{}\n{}", without_names(&children, stack), render_access(stage, stack).await?))
 }
 
+/// Errs with what differs from the end state of an undisturbed run.
+pub(super) fn compare(expected: &str, found: &str) -> anyhow::Result<()> {
+    if expected == found {
+        return Ok(());
+    }
+    let difference = similar::TextDiff::from_lines(expected, found);
+    let lines = difference.unified_diff().context_radius(0).to_string();
+    anyhow::bail!("the end state differs from an undisturbed one:\n{lines}")
+}
+
 /// Renders what ClickHouse holds of a stack, which may be deleted: users, roles, rights and the ledger's open claims.
 pub(super) async fn render_access(stage: &Stage, stack: &Stack) -> anyhow::Result<String> {
     let Stack { namespace, name, .. } = stack;

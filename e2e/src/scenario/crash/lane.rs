@@ -54,8 +54,8 @@ impl<'a> Lane<'a> {
         ];
         let operator = OperatorProcess::through(stage, &gate.kubernetes, &variables).await?;
         let lane = Self { stage, namespace, gate, operator, turn: 0 };
-        lane.apply(STANDING)?;
-        Verb::Create.wait(&lane.stack(STANDING), 0).await.context("the standing stack")?;
+        let standing = lane.apply(STANDING)?;
+        Verb::Create.wait(&standing, 0).await.context("the standing stack")?;
         Ok(lane)
     }
 
@@ -119,20 +119,18 @@ impl<'a> Lane<'a> {
     }
 
     /// Applies the minimal example with one pod, through the gate.
-    fn apply(&self, name: &str) -> anyhow::Result<()> {
-        let path = self.stage.target.example("01-minimal.yaml")?;
-        let mut object: Value = serde_saphyr::from_str(&std::fs::read_to_string(path)?)?;
-        object["metadata"] = json!({ "name": name, "namespace": self.namespace });
-        let spec = &mut object["spec"];
-        spec["clickhouse"] =
-            json!({ "endpoints": [self.gate.clickhouse], "adminSecretRef": { "name": "clickhouse-admin" } });
-        spec["ingest"]["replicas"] = json!(1);
-        spec["policy"] = json!({ "rotation": verb::rotation() });
-        let Value::Object(reduced) = verb::reduced() else { unreachable!("the manifest is an object") };
-        for (section, value) in reduced {
-            spec[section] = value;
-        }
-        self.stage.target.apply(&object)
+    fn apply(&self, name: &str) -> anyhow::Result<Stack> {
+        self.stage.make_stack_in(&self.namespace, name, |object| {
+            let spec = &mut object["spec"];
+            spec["clickhouse"] =
+                json!({ "endpoints": [self.gate.clickhouse], "adminSecretRef": { "name": "clickhouse-admin" } });
+            spec["ingest"]["replicas"] = json!(1);
+            spec["policy"] = json!({ "rotation": verb::rotation() });
+            let Value::Object(reduced) = verb::reduced() else { unreachable!("the manifest is an object") };
+            for (section, value) in reduced {
+                spec[section] = value;
+            }
+        })
     }
 
     async fn end(&self, verb: Verb, stack: &Stack) -> anyhow::Result<String> {
@@ -150,9 +148,7 @@ impl<'a> Lane<'a> {
                 return Ok(());
             }
             if started.elapsed() > TRACES {
-                let diff = similar::TextDiff::from_lines(expected, &found);
-                let diff = diff.unified_diff().context_radius(0).to_string();
-                anyhow::bail!("the end state differs from an undisturbed one:\n{diff}");
+                return normal_form::compare(expected, &found);
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
