@@ -7,6 +7,7 @@
 mod access;
 pub(crate) mod deletion;
 mod drift;
+mod lag;
 mod migration;
 pub(crate) mod order;
 mod orphans;

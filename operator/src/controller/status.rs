@@ -22,7 +22,7 @@ use conditions::{Judgement, Truth};
 
 /// Largest text in a condition or hint.
 const MAX_TEXT: usize = 1024;
-/// Longest name of a wait, so that `kubectl get` stays within 120 columns; conditions have all of it.
+/// Longest name of a wait, so that `kubectl get` stays within 120 columns; its hint and conditions have all of it.
 const MAX_OBJECT: usize = 35;
 /// Most waits that status lists.
 const MAX_BLOCKED: usize = 16;
@@ -223,7 +223,7 @@ pub(crate) fn cut(text: &str) -> String {
 fn blocked_by(previous: &AnalyticsStackStatus, holds: &[Hold], now: Timestamp) -> Vec<BlockedBy> {
     let mut holds: Vec<_> = holds.iter().collect();
     holds.sort_by_key(|hold| (!hold.reason.is_permanent(), hold.is_progress()));
-    holds.dedup_by_key(|hold| (short(&hold.object), hold.reason));
+    holds.dedup_by_key(|hold| (hold.object.clone(), hold.reason));
     let since = |hold: &Hold| {
         let known = previous
             .blocked_by
@@ -231,11 +231,11 @@ fn blocked_by(previous: &AnalyticsStackStatus, holds: &[Hold], now: Timestamp) -
             .find(|entry| entry.object == short(&hold.object) && entry.reason == hold.reason.as_str());
         known.map_or(Time(now), |entry| entry.since.clone())
     };
-    let entry = |hold: &Hold| BlockedBy {
-        object: short(&hold.object),
-        reason: hold.reason.as_str().into(),
-        since: since(hold),
-        hint: cut(&hold.hint),
+    let entry = |hold: &Hold| {
+        let object = short(&hold.object);
+        // What the column cuts off tells one endpoint from the other.
+        let hint = if object == hold.object { cut(&hold.hint) } else { sentence(hold) };
+        BlockedBy { object, reason: hold.reason.as_str().into(), since: since(hold), hint }
     };
     holds.into_iter().take(MAX_BLOCKED).map(entry).collect()
 }

@@ -5,6 +5,7 @@ use secrecy::ExposeSecret as _;
 use weir_crds::{ConditionType, DriftPolicy, Reason};
 
 use super::drift;
+use super::lag::{self, is_lagging};
 use super::{Action, Generate, Hold, Proof, Steps, View, is_established, written_ahead};
 use crate::access;
 use crate::controller::child::{Child, ChildKey, ChildKind, is_settled};
@@ -17,9 +18,6 @@ use crate::controller::rotation::{self, Cause};
 const READ_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
 /// Time after which a pod that has not read what it was told to is told again.
 const TELL_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
-
-/// Time after which an endpoint that lags behind is asked again.
-const LAG_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 
 /// Adds what is missing in ClickHouse.
 pub(super) fn additions(view: &View<'_>, steps: &mut Steps) {
@@ -43,22 +41,8 @@ pub(super) fn additions(view: &View<'_>, steps: &mut Steps) {
             until: None,
         });
     }
-    for (endpoint, error) in if settled { catalogue.lagging(access) } else { Vec::new() } {
-        let reason = error.as_ref().map_or(Reason::Waiting, crate::clickhouse::Error::reason);
-        let hint = error.map_or_else(
-            || "this endpoint does not show all users, roles and grants yet; access entities must be replicated".into(),
-            |error| error.hint(),
-        );
-        let until = view.observed.now.checked_add(LAG_INTERVAL).ok();
-        steps.hold(Hold {
-            stage: ConditionType::AccessReady,
-            object: format!("ClickHouse/{endpoint}"),
-            reason,
-            hint,
-            // What was proven on every endpoint before is kept while one is away.
-            blocks: !is_established(view),
-            until,
-        });
+    if settled {
+        lag::waits(view, steps);
     }
 }
 
@@ -230,14 +214,6 @@ pub(super) fn publish(view: &View<'_>, credential: &Credential, value: &Value, s
         let (secret, published) = (credential.secret_of(value.generation), credential.published.clone());
         steps.act(stage, Action::MarkPublished { secret, published });
     }
-}
-
-/// Whether an endpoint lacks some of the access, or could not be read.
-pub(super) fn is_lagging(view: &View<'_>) -> bool {
-    view.observed
-        .catalogue
-        .as_ref()
-        .is_ok_and(|catalogue| !catalogue.lagging(&view.desired.access).is_empty())
 }
 
 /// Whether the live Secret names another server than the one that would be published.

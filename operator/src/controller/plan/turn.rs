@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use k8s_openapi::jiff::Timestamp;
 use weir_crds::{ConditionType, Reason};
 
-use super::access::{generate, ingest_user, is_lagging, publish, soon, tell, unread_keys};
+use super::access::{generate, ingest_user, publish, soon, tell, unread_keys};
+use super::lag::is_lagging;
 use super::{Action, Hold, Steps, View, written_ahead};
 use crate::access;
 use crate::controller::consumers::Consumers;

@@ -138,7 +138,20 @@ fn a_long_name_is_cut_in_the_column_only_and_keeps_its_time() {
     assert_eq!(first.blocked_by[0].object, format!("ClickHouse/role {}…", "ä".repeat(18)));
     let ready = first.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
     assert!(ready.message.starts_with(&object));
+    assert!(first.blocked_by[0].hint.starts_with(&object));
     assert_eq!(derive(&first, GENERATION, &outcome(vec![long], false), at(1)), first);
+}
+
+#[test]
+fn names_that_differ_behind_the_cut_are_listed_apart() {
+    let endpoint = |port: u16| Hold {
+        object: format!("ClickHouse/https://clickhouse.example.com:{port}"),
+        ..hold(ConditionType::AccessReady, Reason::Waiting)
+    };
+    let both = outcome(vec![endpoint(8443), endpoint(8444)], false);
+    let status = derive(&AnalyticsStackStatus::default(), GENERATION, &both, at(0));
+    assert_eq!(status.blocked_by.len(), 2);
+    assert!(status.blocked_by[1].hint.contains(":8444"), "{}", status.blocked_by[1].hint);
 }
 
 #[test]
