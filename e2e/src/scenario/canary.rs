@@ -4,6 +4,7 @@
 //! audit log, logs, metrics, arguments of processes, and what ClickHouse keeps of its statements and rows.
 
 mod outputs;
+mod search;
 mod secrets;
 
 use std::time::Duration;
@@ -24,8 +25,9 @@ const SEEN: Duration = Duration::from_mins(1);
 const TURNED: Duration = Duration::from_mins(5);
 /// Fewer secrets than this would say little.
 const AT_LEAST: usize = 50;
-const KEYS: usize = 6;
-const READERS: usize = 5;
+const KEYS: usize = 10;
+/// One of each profile: the development server restarts its engine for every change of a user.
+const READERS: usize = 3;
 
 pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     let text_log = stage.keep_text_log()?;

@@ -16,7 +16,7 @@ use kube::{Api, ResourceExt as _, api::ListParams};
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 
-use super::outputs::Output;
+use super::{outputs::Output, search::Needles};
 use crate::stage::{Stage, TEAM};
 
 /// How often Secrets are read: a pending one lives longer than this.
@@ -134,18 +134,17 @@ impl Gathered {
 
     /// Where a secret shows, and in which form; the secret itself is not told.
     pub(super) fn hits(&self, outputs: &[Output]) -> Vec<String> {
+        let of_secret = |(secret, kind): (&String, &&'static str)| {
+            let kind = *kind;
+            forms(secret).into_iter().map(move |(form, text)| ((kind, form), text))
+        };
+        let (forms, texts): (Vec<_>, Vec<_>) = self.0.iter().flat_map(of_secret).unzip();
+        let needles = Needles::new(texts);
         let mut hits = Vec::new();
-        for (secret, kind) in &self.0 {
-            for (form, text) in forms(secret) {
-                for output in outputs {
-                    if let Some(at) = output.text.find(&text) {
-                        hits.push(format!(
-                            "{kind}, {form}, in {}: {}",
-                            output.name,
-                            around(&output.text, at, &text)
-                        ));
-                    }
-                }
+        for Output { name, text } in outputs {
+            for (number, at) in needles.find(text) {
+                let (kind, form) = forms[number];
+                hits.push(format!("{kind}, {form}, in {name}: {}", around(text, at, needles.text(number))));
             }
         }
         hits
