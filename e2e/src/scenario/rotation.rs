@@ -45,11 +45,16 @@ async fn turn_all(stage: &Stage, ground: &Ground, rounds: i64) -> anyhow::Result
     for round in 1..=rounds {
         turn(&ground.stack, round).await.with_context(|| format!("round {round} of {rounds}"))?;
     }
-    let turning = started.elapsed();
+    let (turning, turned) = (started.elapsed(), Instant::now());
     let stuck = Stuck::begin(stage, ground).await.context("stuck consumers")?;
     let retiring = async { retire(stage, &ground.stack, rounds).await.context("retirement") };
     let holding = async { stuck.hold(stage, ground).await.context("stuck consumers") };
     let (retired, ()) = tokio::try_join!(retiring, holding)?;
+    let retired = retired.duration_since(turned);
+    ensure!(
+        retired < ground::CAP,
+        "the last old ones ended after {retired:?}, by their cap and not for lack of use"
+    );
     let stuck = stuck.outlive(stage, ground).await.context("stuck consumers")?;
     let (keys, logins) = (rounds * ground::KEYS, rounds * (ground::USERS + 1));
     Ok(format!(
@@ -82,9 +87,8 @@ async fn turn(stack: &Stack, round: i64) -> anyhow::Result<()> {
     .map(drop)
 }
 
-/// Waits until nothing is left of the generations before the last.
-async fn retire(stage: &Stage, stack: &Stack, rounds: i64) -> anyhow::Result<Duration> {
-    let started = Instant::now();
+/// Waits until nothing is left of the generations before the last; returns when that was.
+async fn retire(stage: &Stage, stack: &Stack, rounds: i64) -> anyhow::Result<Instant> {
     let is_done = |credential: &CredentialStatus| {
         !ground::turns(&credential.name) || credential.step == Some(CredentialStep::Current)
     };
@@ -101,7 +105,7 @@ async fn retire(stage: &Stage, stack: &Stack, rounds: i64) -> anyhow::Result<Dur
     wait_until(RETIREMENT, || async { Ok(stage.query(&old).await?.trim() == "0") })
         .await
         .context("old users are left")?;
-    Ok(started.elapsed())
+    Ok(Instant::now())
 }
 
 async fn annotate(stack: &Stack, key: &str, value: &str) -> anyhow::Result<()> {

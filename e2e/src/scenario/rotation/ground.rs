@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::stuck;
 use crate::{
@@ -17,6 +18,9 @@ pub(super) const KEYS: i64 = 18;
 /// change of a user, and the keys turn meanwhile.
 pub(super) const USERS: i64 = 2;
 
+/// How long an old generation of what turns stays at most.
+pub(super) const CAP: Duration = Duration::from_mins(2);
+
 /// Administrator who may do everything but read the query log.
 const BLIND: &str = "story_blind_admin";
 /// Secret that names it.
@@ -25,7 +29,7 @@ const BLIND_SECRET: &str = "clickhouse-blind";
 /// Where the story plays.
 #[derive(Debug)]
 pub(super) struct Ground {
-    /// The keys and readers that turn, and a key and a reader of consumers that are stuck.
+    /// The keys and readers that turn, and a key and two readers of consumers that are stuck.
     pub(super) stack: Stack,
     /// One reader, and nobody who could tell its use.
     pub(super) unlogged: Stack,
@@ -34,20 +38,22 @@ pub(super) struct Ground {
 /// Makes both stacks and waits for them.
 pub(super) async fn prepare(stage: &Stage) -> anyhow::Result<Ground> {
     make_blind_administrator(stage).await?;
-    let policy = rotation("120s");
+    let policy = rotation(&format!("{}s", CAP.as_secs()));
     let slow = rotation(&stuck::cap());
     let stack = stage.make_stack_with("turning", |stack| {
         let keys = (0..KEYS).map(|index| json!({ "name": format!("k{index}"), "rotation": policy }));
-        let keys = keys.chain([json!({ "name": "stuck", "rotation": slow })]);
+        let keys = keys.chain([json!({ "name": stuck::NAME, "rotation": slow })]);
         stack["spec"]["keys"] = keys.collect();
         let reader = |name: String, rotation: &Value| json!({ "name": name, "profile": "HyperDX", "rotation": rotation });
         let users = (0..USERS).map(|index| reader(format!("u{index}"), &policy));
-        stack["spec"]["users"] = users.chain([reader("stuck".into(), &slow)]).collect();
+        let silent = json!({ "name": stuck::SILENT, "profile": "Custom", "rotation": slow,
+            "tables": [{ "name": "events" }], "settings": [{ "name": "log_queries", "value": "0" }] });
+        stack["spec"]["users"] = users.chain([reader(stuck::NAME.into(), &slow), silent]).collect();
         stack["spec"]["policy"] = json!({ "rotation": policy });
     })?;
     let unlogged = stage.make_stack_with("unlogged", |stack| {
         stack["spec"]["clickhouse"]["adminSecretRef"]["name"] = BLIND_SECRET.into();
-        stack["spec"]["users"] = json!([{ "name": "bi", "profile": "HyperDX", "rotation": slow }]);
+        stack["spec"]["users"] = json!([{ "name": stuck::UNLOGGED, "profile": "HyperDX", "rotation": slow }]);
     })?;
     for stack in [&stack, &unlogged] {
         stack.wait_current(Duration::from_mins(5)).await?;
@@ -57,7 +63,7 @@ pub(super) async fn prepare(stage: &Stage) -> anyhow::Result<Ground> {
 
 /// Whether a credential is one that every round turns.
 pub(super) fn turns(name: &str) -> bool {
-    name != stuck::NAME
+    ![stuck::NAME, stuck::SILENT].contains(&name)
 }
 
 /// Names of keys, as the Secrets and annotations have them.
@@ -82,9 +88,10 @@ fn rotation(cap: &str) -> Value {
 
 async fn make_blind_administrator(stage: &Stage) -> anyhow::Result<()> {
     let password = hex::encode(rand::random::<[u8; 16]>());
-    let hash = stage.query(&format!("SELECT lower(hex(SHA256('{password}')))")).await?;
+    // Not by ClickHouse, which would log it.
+    let hash = hex::encode(Sha256::digest(&password));
     for statement in [
-        format!("CREATE USER {BLIND} IDENTIFIED WITH sha256_hash BY '{}'", hash.trim()),
+        format!("CREATE USER {BLIND} IDENTIFIED WITH sha256_hash BY '{hash}'"),
         format!("GRANT ALL ON *.* TO {BLIND} WITH GRANT OPTION"),
         format!("REVOKE SELECT ON system.query_log FROM {BLIND}"),
     ] {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use futures::future::try_join_all;
 use weir_crds::AnalyticsStack;
 
 use super::{annotate, clients::sender, ground::Ground, wait_until};
@@ -14,6 +15,10 @@ use crate::{
 
 /// Name of the key and of the reader whose consumers are stuck.
 pub(super) const NAME: &str = "stuck";
+/// Name of the stuck reader whose queries ClickHouse does not log.
+pub(super) const SILENT: &str = "silent";
+/// Name of the stuck reader of the stack whose administrator sees no query log.
+pub(super) const UNLOGGED: &str = "bi";
 /// Seconds for which old and new are valid in any case.
 pub(super) const OVERLAP: u64 = 3;
 /// Seconds without use after which the old one ends.
@@ -28,10 +33,19 @@ const SLACK: Duration = Duration::from_secs(4);
 /// What was replaced while somebody used it.
 pub(super) struct Stuck {
     key: Sender,
-    login: (String, String),
-    unlogged: (String, String),
+    logins: Vec<Login>,
     /// When they were all replaced.
     switched: Instant,
+}
+
+/// A login that somebody goes on with.
+struct Login {
+    stack: Stack,
+    reader: &'static str,
+    /// What status has to say of it.
+    says: &'static str,
+    user: String,
+    password: String,
 }
 
 /// The cap of a rotation, as the spec writes it.
@@ -40,16 +54,24 @@ pub(super) fn cap() -> String {
 }
 
 impl Stuck {
-    /// Replaces a key and two logins and waits until that is published; whoever has the old ones goes on with them.
+    /// Replaces a key and the logins and waits until that is published; whoever has the old ones goes on with them.
     pub(super) async fn begin(stage: &Stage, ground: &Ground) -> anyhow::Result<Self> {
         let url = ground.stack.service_url().await?;
         let key = sender(&url, &ground.stack.secret("turning-key-stuck").await?["key"], "stuck");
-        let before = login(&ground.stack, "turning-user-stuck").await?;
-        let unlogged = login(&ground.unlogged, "unlogged-user-bi").await?;
-        let stuck = Self { key, login: before, unlogged, switched: Instant::now() };
+        let logins = [
+            (&ground.stack, NAME, "it is still used, last at "),
+            (
+                &ground.stack,
+                SILENT,
+                "holds none of its queries, not even those of the operator's proof, so it stays until its cap at ",
+            ),
+            (&ground.unlogged, UNLOGGED, "cannot be read, so it stays until its cap at "),
+        ];
+        let logins = logins.map(|(stack, reader, says)| Login::read(stack, reader, says));
+        let stuck = Self { key, logins: try_join_all(logins).await?, switched: Instant::now() };
         let replacing = async {
             tokio::try_join!(
-                replace(&ground.stack, "key/stuck,user/stuck=stuck"),
+                replace(&ground.stack, "key/stuck,user/stuck,user/silent=stuck"),
                 replace(&ground.unlogged, "user/bi=stuck"),
             )
         };
@@ -68,10 +90,11 @@ impl Stuck {
         }
         let key = ["generation 1 ", "it is still used, last at "];
         check_named(&ground.stack, "Secret/turning-key-stuck", &key).await?;
-        let login = ["reader_stuck_g1, ", "it is still used, last at "];
-        check_named(&ground.stack, "Secret/turning-user-stuck", &login).await?;
-        let unlogged = ["reader_bi_g1, ", "cannot be read, so it stays until its cap at "];
-        check_named(&ground.unlogged, "Secret/unlogged-user-bi", &unlogged).await
+        for login in &self.logins {
+            let named = format!("reader_{}_g1, ", login.reader);
+            check_named(&login.stack, &format!("Secret/{}", login.secret()), &[&named, login.says]).await?;
+        }
+        Ok(())
     }
 
     /// Kills the operator and sees that servers and pods end the old ones at their caps, and no earlier.
@@ -80,21 +103,19 @@ impl Stuck {
         self.use_all(stage).await.context("it ended with the operator")?;
         let published: jiff::Timestamp = noted(stage, "turning-key-stuck-g2", "published-at")?;
         let key_end = published + jiff::SignedDuration::from_secs(CAP);
-        let (login, unlogged, key) = tokio::try_join!(
-            end("the login", noted(stage, "turning-user-stuck-g1", "expires-at")?, || is_denied(
-                stage,
-                &self.login
-            )),
-            end("the unlogged login", noted(stage, "unlogged-user-bi-g1", "expires-at")?, || {
-                is_denied(stage, &self.unlogged)
-            }),
-            end("the key", key_end, || self.key.is_refused()),
-        )?;
+        let logins = self.logins.iter().map(|login| async move {
+            let expires = noted(stage, &format!("{}-g1", login.secret()), "expires-at")?;
+            end(&login.user, expires, || login.is_denied(stage)).await
+        });
+        let key = end("the key", key_end, || self.key.is_refused());
+        let (logins, key) = tokio::try_join!(try_join_all(logins), key)?;
         operator.restore()?;
-        check_successors(stage, ground).await?;
+        self.check_successors(stage, ground).await?;
+        let late =
+            logins.iter().chain([&key]).map(|late| format!("{late:+.1}")).collect::<Vec<_>>().join(", ");
         Ok(format!(
-            "with somebody stuck on them a login and a key were held and named, as was a login without a query log; with the operator killed \
-             they ended {login:+.1}, {key:+.1} and {unlogged:+.1} s from their caps of {CAP} s"
+            "a login and a key that somebody was stuck on, a login whose queries are not logged, and one whose log cannot be read, were held and \
+             named; with the operator killed they ended {late} s from their caps of {CAP} s"
         ))
     }
 
@@ -108,10 +129,48 @@ impl Stuck {
 
     async fn use_all(&self, stage: &Stage) -> anyhow::Result<()> {
         self.key.once().await.context("the stuck key")?;
-        for (user, password) in [&self.login, &self.unlogged] {
-            stage.query_as(user, password, "SELECT 1").await.with_context(|| user.clone())?;
+        for login in &self.logins {
+            login.ask(stage).await?;
         }
         Ok(())
+    }
+
+    /// What replaced them still works, and the operator that is back takes the old users away.
+    async fn check_successors(&self, stage: &Stage, ground: &Ground) -> anyhow::Result<()> {
+        let url = ground.stack.service_url().await?;
+        let key = ground.stack.secret("turning-key-stuck").await?["key"].clone();
+        sender(&url, &key, "stuck").once().await.context("the new key is refused")?;
+        for old in &self.logins {
+            Login::read(&old.stack, old.reader, old.says).await?.ask(stage).await?;
+            let left = format!("SELECT count() FROM system.users WHERE name = '{}'", old.user);
+            wait_until(super::RETIREMENT, || async { Ok(stage.query(&left).await?.trim() == "0") })
+                .await
+                .with_context(|| format!("{} is left", old.user))?;
+        }
+        Ok(())
+    }
+}
+
+impl Login {
+    /// The login that is published now.
+    async fn read(stack: &Stack, reader: &'static str, says: &'static str) -> anyhow::Result<Self> {
+        let mut secret = stack.secret(&format!("{}-user-{reader}", stack.name)).await?;
+        let mut part = |name: &str| secret.remove(name).with_context(|| format!("the login has no {name}"));
+        Ok(Self { stack: stack.clone(), reader, says, user: part("username")?, password: part("password")? })
+    }
+
+    /// Secret that it is published in.
+    fn secret(&self) -> String {
+        format!("{}-user-{}", self.stack.name, self.reader)
+    }
+
+    async fn ask(&self, stage: &Stage) -> anyhow::Result<()> {
+        let answer = stage.query_as(&self.user, &self.password, "SELECT 1").await;
+        answer.with_context(|| self.user.clone()).map(drop)
+    }
+
+    async fn is_denied(&self, stage: &Stage) -> anyhow::Result<bool> {
+        Ok(stage.query_as(&self.user, &self.password, "SELECT 1").await.is_err())
     }
 }
 
@@ -128,10 +187,6 @@ fn noted(stage: &Stage, secret: &str, what: &str) -> anyhow::Result<jiff::Timest
     noted.trim().parse().with_context(|| format!("{secret} does not note {what}"))
 }
 
-async fn is_denied(stage: &Stage, (user, password): &(String, String)) -> anyhow::Result<bool> {
-    Ok(stage.query_as(user, password, "SELECT 1").await.is_err())
-}
-
 /// Waits for an end and compares it with the moment at which it was to be; returns the seconds between.
 async fn end<F>(what: &str, expected: jiff::Timestamp, asked: impl FnMut() -> F) -> anyhow::Result<f64>
 where
@@ -145,17 +200,15 @@ where
     Ok(late)
 }
 
-async fn login(stack: &Stack, secret: &str) -> anyhow::Result<(String, String)> {
-    let secret = stack.secret(secret).await?;
-    Ok((secret["username"].clone(), secret["password"].clone()))
-}
-
 /// Whether what was asked for is published.
 fn has_turned(stack: &AnalyticsStack) -> bool {
     let Some(status) = &stack.status else { return false };
     let is_handled = status.last_handled_rotate.as_ref().is_some_and(|value| value.ends_with("=stuck"));
-    let concerned =
-        status.keys.iter().chain(&status.users).filter(|one| one.name == NAME || one.name == "bi");
+    let concerned = status
+        .keys
+        .iter()
+        .chain(&status.users)
+        .filter(|one| [NAME, SILENT, UNLOGGED].contains(&one.name.as_str()));
     is_handled && concerned.clone().count() > 0 && concerned.into_iter().all(|one| one.generation == 2)
 }
 
@@ -167,21 +220,4 @@ async fn check_named(stack: &Stack, object: &str, texts: &[&str]) -> anyhow::Res
         of_object.any(|wait| texts.iter().all(|text| wait.hint.contains(text)))
     };
     stack.wait(&format!("saying {texts:?} of {object}"), Duration::from_secs(10), is_named).await.map(drop)
-}
-
-/// What replaced them still works, and the operator that is back takes the old users away.
-async fn check_successors(stage: &Stage, ground: &Ground) -> anyhow::Result<()> {
-    let url = ground.stack.service_url().await?;
-    let key = ground.stack.secret("turning-key-stuck").await?["key"].clone();
-    sender(&url, &key, "stuck").once().await.context("the new key is refused")?;
-    for (stack, secret) in [(&ground.stack, "turning-user-stuck"), (&ground.unlogged, "unlogged-user-bi")] {
-        let (user, password) = login(stack, secret).await?;
-        stage.query_as(&user, &password, "SELECT 1").await.with_context(|| user.clone())?;
-        let old = user.replace("_g2", "_g1");
-        let left = format!("SELECT count() FROM system.users WHERE name = '{old}'");
-        wait_until(super::RETIREMENT, || async { Ok(stage.query(&left).await?.trim() == "0") })
-            .await
-            .with_context(|| format!("{old} is left"))?;
-    }
-    Ok(())
 }
