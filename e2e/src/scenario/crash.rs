@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, ensure};
 use futures::future::try_join_all;
-use rand::seq::IndexedRandom as _;
+use rand::{rngs::StdRng, seq::IndexedRandom as _};
 
 use self::{gate::Cut, lane::Lane, verb::Verb};
 use super::Plan;
@@ -18,8 +18,8 @@ use crate::stage::{KilledOperator, Stage};
 /// What a stack goes through and back again; a run of one such pair is a round.
 const PAIRS: [[Verb; 2]; 3] =
     [[Verb::Create, Verb::Delete], [Verb::Extend, Verb::Reduce], [Verb::Rotate, Verb::Revoke]];
-/// Rounds of each pair in a sample.
-const SAMPLED: usize = 1;
+/// Lanes of a full run: each waits most of the time.
+const LANES: u16 = 4;
 
 /// What a pair came to when nothing disturbed it.
 #[derive(Debug)]
@@ -41,13 +41,15 @@ pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
 
 async fn explore(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     let mut lanes = Vec::new();
-    for number in 0..plan.pick(1, 3) {
+    for number in 0..plan.pick(1, LANES) {
         lanes.push(Lane::start(stage, number).await?);
     }
     let mut told = String::from("calls that change something, and deaths before or after one:");
-    for pair in PAIRS {
+    let mut random = plan.random();
+    let sampled = PAIRS.choose(&mut random).copied();
+    for pair in plan.pick(sampled.into_iter().collect(), PAIRS.to_vec()) {
         let undisturbed = measure(&mut lanes[0], pair).await?;
-        let rounds = rounds(plan, &undisturbed);
+        let rounds = plan.pick(vec![any(&undisturbed, &mut random)], every(&undisturbed));
         let width = lanes.len();
         let deaths = try_join_all(lanes.iter_mut().enumerate().map(|(number, lane)| {
             disturb(lane, pair, &undisturbed, rounds.iter().skip(number).step_by(width))
@@ -73,24 +75,22 @@ async fn measure(lane: &mut Lane<'_>, pair: [Verb; 2]) -> anyhow::Result<Undistu
     Ok(undisturbed)
 }
 
-/// Every call of both verbs, before and after; in a sample a few of them.
-fn rounds(plan: Plan, undisturbed: &Undisturbed) -> Vec<Round> {
-    let mut random = plan.random();
-    let cuts = |calls: &Vec<String>| -> Vec<Cut> {
-        let both = |call| [false, true].map(|is_delivered| Cut { call, is_delivered });
-        (0..calls.len()).flat_map(both).collect()
-    };
-    let [first, second] = undisturbed.calls.each_ref().map(cuts);
-    let every = first.len().max(second.len());
-    let sampled = |cuts: &[Cut], random: &mut _| (0..SAMPLED).map(|_| cuts.choose(random).copied()).collect();
-    let (first, second): (Vec<_>, Vec<_>) = plan.pick(
-        (sampled(&first, &mut random), sampled(&second, &mut random)),
-        (
-            (0..every).map(|round| first.get(round).copied()).collect(),
-            (0..every).map(|round| second.get(round).copied()).collect(),
-        ),
-    );
-    first.into_iter().zip(second).map(|(first, second)| [first, second]).collect()
+/// Every call of both verbs, before and after.
+fn every(undisturbed: &Undisturbed) -> Vec<Round> {
+    let [first, second] = undisturbed.calls.each_ref().map(|calls| cuts(calls.len()));
+    let round = |number| [&first, &second].map(|cuts| cuts.get(number).copied());
+    (0..first.len().max(second.len())).map(round).collect()
+}
+
+/// One call of each verb; of the last ones some do not come every time.
+fn any(undisturbed: &Undisturbed, random: &mut StdRng) -> Round {
+    undisturbed.calls.each_ref().map(|calls| cuts(calls.len() * 3 / 4).choose(random).copied())
+}
+
+/// Before and after each of the first calls.
+fn cuts(calls: usize) -> Vec<Cut> {
+    let both = |call| [false, true].map(|is_delivered| Cut { call, is_delivered });
+    (0..calls).flat_map(both).collect()
 }
 
 /// Runs rounds on one lane; returns how often the operator died in each verb.

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use kube::{
-    Api,
+    Api, ResourceExt as _,
     api::{DynamicObject, ListParams},
 };
 use serde_json::{Value, json};
@@ -46,8 +46,22 @@ pub(super) fn compare(expected: &str, found: &str) -> anyhow::Result<()> {
     anyhow::bail!("the end state differs from an undisturbed one:\n{lines}")
 }
 
+/// Renders what is left of a stack that was deleted, in Kubernetes and in ClickHouse.
+pub(super) async fn render_deleted(stage: &Stage, stack: &Stack) -> anyhow::Result<String> {
+    let mut lines = Vec::new();
+    let labelled = ListParams::default().labels(&format!("weir.dev/stack={}", stack.name));
+    for (group, kind) in KINDS {
+        let api: Api<DynamicObject> = stage.dynamic(&stack.namespace, group, kind)?;
+        for child in api.list(&labelled).await?.items {
+            lines.push(format!("{kind} {} is left", child.name_any()));
+        }
+    }
+    lines.sort();
+    Ok(format!("{}\n{}", lines.join("\n"), render_access(stage, stack).await?))
+}
+
 /// Renders what ClickHouse holds of a stack, which may be deleted: users, roles, rights and the ledger's open claims.
-pub(super) async fn render_access(stage: &Stage, stack: &Stack) -> anyhow::Result<String> {
+async fn render_access(stage: &Stage, stack: &Stack) -> anyhow::Result<String> {
     let Stack { namespace, name, .. } = stack;
     let prefix = format!("weir_{}__{name}", namespace.replace('-', "_"));
     let access = format!(

@@ -135,7 +135,7 @@ impl<'a> Lane<'a> {
 
     async fn end(&self, verb: Verb, stack: &Stack) -> anyhow::Result<String> {
         match verb {
-            Verb::Delete => normal_form::render_access(self.stage, stack).await,
+            Verb::Delete => normal_form::render_deleted(self.stage, stack).await,
             _ => normal_form::render(self.stage, stack).await,
         }
     }
