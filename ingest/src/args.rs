@@ -241,7 +241,7 @@ pub struct SettingsArgs {
     /// Path, such as `/ingest`, under which everything is served besides the root [default: none].
     #[arg(long, global = true, env = env::WEIR_PATH_PREFIX)]
     pub path_prefix: Option<String>,
-    /// Connections that the public port keeps open at once [default: 4096].
+    /// Connections that the public port keeps open at once; each may take 24 KiB [default: 2048].
     #[arg(long, global = true, env = env::WEIR_MAX_CONNECTIONS)]
     pub max_connections: Option<String>,
     /// Events a second that a key without its own rate may send, and how many at once: `100` or `100:2000`; the

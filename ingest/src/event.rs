@@ -201,6 +201,8 @@ pub enum Dropped {
     TooLarge,
     /// Properties within properties, too far down.
     TooDeep,
+    /// More members named as places of keys than any client writes.
+    TooManyKeys,
 }
 
 impl Dropped {
@@ -214,6 +216,7 @@ impl Dropped {
             Self::BadUuid => "bad_uuid",
             Self::TooLarge => "too_large",
             Self::TooDeep => "too_deep",
+            Self::TooManyKeys => "too_many_keys",
         }
     }
 }

@@ -62,6 +62,10 @@ impl<'a> Normalizer<'a> {
         if let Some(fault) = event.fault {
             return Ok(Normalized::Dropped(fault));
         }
+        // A key in one of the members that are not listed would be stored.
+        if event.properties.as_ref().is_some_and(|properties| properties.has_surplus_keys) {
+            return Ok(Normalized::Dropped(Dropped::TooManyKeys));
+        }
         let Some(name) = self.name(event) else { return Ok(Normalized::Dropped(Dropped::NoName)) };
         let said = properties::read(event, name, self.reception.dialect);
         let Some(distinct_id) = self.distinct_id(event, said.distinct_id) else {

@@ -39,7 +39,10 @@ const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// so that it is never this side that closes a connection which they are about to use.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 const MAX_HEADERS: usize = 100;
-const MAX_HEADER_BYTES: usize = 32 * 1024;
+/// As much as Node.js takes. With what it is read into, it bounds the memory of a connection.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// The same for HTTP/2, which counts otherwise.
+const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
 const MAX_STREAMS: u32 = 64;
 const HTTP2_PING: Duration = Duration::from_secs(30);
 /// What one stream and one connection of HTTP/2 may send ahead of the handler.
@@ -166,7 +169,7 @@ fn builder() -> Builder<TokioExecutor> {
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(HTTP2_WINDOW)
         .initial_connection_window_size(HTTP2_WINDOW)
-        .max_header_list_size(32 * 1024);
+        .max_header_list_size(MAX_HEADER_LIST_BYTES);
     builder
 }
 

@@ -218,7 +218,7 @@ fn limits(reader: &mut Reader, args: &SettingsArgs) -> Limits {
             args.max_events_per_batch.as_ref(),
             10_000,
         ),
-        max_connections: reader.size(env::WEIR_MAX_CONNECTIONS, args.max_connections.as_ref(), 4096),
+        max_connections: reader.size(env::WEIR_MAX_CONNECTIONS, args.max_connections.as_ref(), 2048),
     }
 }
 

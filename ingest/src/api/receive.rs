@@ -17,6 +17,9 @@ use crate::budget::Reservation;
 use crate::event::Dialect;
 use crate::state::AppState;
 
+/// What a request that is being read takes besides its body: its head, its state, the page that its body begins in.
+const REQUEST_BYTES: usize = 16 * 1024;
+
 /// A request, read and not yet looked into.
 #[derive(Debug)]
 pub(super) struct Arrival {
@@ -61,6 +64,7 @@ pub(super) async fn receive(
         return Err(Rejection::Overloaded);
     }
     let mut reservation = state.budget().open();
+    reservation.grow(REQUEST_BYTES)?;
     let mut maybe_screen =
         (key == Key::InBody).then(|| Screen::new(state, maybe_origin.as_deref(), address, received_at));
     let read = extract::read_body(body, declared, max_bytes, |read, more| {

@@ -42,7 +42,7 @@ impl<'de> Visitor<'de> for GivenVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Given<'de>, A::Error> {
-        let mut properties = Properties { text: "", known: Vec::with_capacity(MOST) };
+        let mut properties = Properties { known: Vec::with_capacity(MOST), ..Properties::default() };
         while let Some(key) = map.next_key::<Text<'de>>()? {
             match Known::named(&key.0) {
                 Some(name) => properties.put(name, map.next_value()?),
@@ -86,6 +86,14 @@ mod tests {
             [(Known::Token, "\"a\""), (Known::DollarHost, "3"), (Known::Token, "4"), (Known::ApiKey, "5")];
         assert_eq!(known(text), expected.map(|(name, value)| (name, value.to_owned())));
         assert_eq!(properties(text).token().unwrap().get(), "4");
+    }
+
+    #[test]
+    fn places_of_keys_beyond_those_of_any_client_are_not_listed() {
+        let text = format!(r#"{{{}"$host":"h"}}"#, r#""token":"a","api_key":"b","#.repeat(1_000));
+        let properties = properties(&text);
+        assert_eq!(properties.known.len(), 9, "eight places of keys, and the host");
+        assert!(properties.has_surplus_keys);
     }
 
     #[rstest]

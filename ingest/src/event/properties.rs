@@ -10,7 +10,13 @@ pub struct Properties<'a> {
     /// Members that mean something: each once, with the last of its values, but every one that can hold a key, in the
     /// order of the text.
     pub known: Vec<(Known, &'a RawValue)>,
+    /// Whether more members than [`MAX_KEYS`] can hold a key. Those beyond are not in the list.
+    pub has_surplus_keys: bool,
 }
+
+/// Members of one object that can hold a key. A client writes one; without a bound, each takes more memory than body, and
+/// they make the search for every other member longer.
+const MAX_KEYS: usize = 8;
 
 /// A property that means something to the service. Many have an older name without the dollar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +90,10 @@ impl Known {
 impl<'a> Properties<'a> {
     /// Adds a member in the order of the text.
     pub fn put(&mut self, name: Known, value: &'a RawValue) {
+        if name.may_hold_key() && self.keys().count() == MAX_KEYS {
+            self.has_surplus_keys = true;
+            return;
+        }
         let earlier = self.known.iter_mut().find(|(known, _)| *known == name && !name.may_hold_key());
         match earlier {
             Some((_, place)) => *place = value,

@@ -147,6 +147,18 @@ fn a_fault_drops_one_event_of_posthogs_wire(#[case] event: &str, #[case] reason:
     check_posthog(event, None, |normalized| assert_eq!(normalized, Normalized::Dropped(reason)));
 }
 
+#[test]
+fn an_event_with_more_places_of_keys_than_are_looked_at_is_dropped() {
+    let event = |places: usize| {
+        let properties = vec![r#""token":"phc_k""#; places].join(",");
+        format!(r#"{{"event":"a","distinct_id":"u","properties":{{{properties}}}}}"#)
+    };
+    row(&event(8), None, |row| assert_eq!(row.properties, "{}"));
+    check_posthog(&event(9), None, |normalized| {
+        assert_eq!(normalized, Normalized::Dropped(Dropped::TooManyKeys));
+    });
+}
+
 #[rstest]
 #[case(r#"{"event":"a","distinct_id":null,"properties":{"distinct_id":"p"}}"#, "p")]
 #[case(r#"{"event":"a","$distinct_id":"e"}"#, "e")]

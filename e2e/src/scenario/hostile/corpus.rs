@@ -216,6 +216,10 @@ impl Maker<'_> {
             "one key a thousand times",
             &strange(&format!(r#""properties":{{{}"k":1}}"#, r#""k":0,"#.repeat(1000))),
         );
+        self.between(
+            "a key of the project in 500,000 places",
+            &strange(&format!(r#""properties":{{{}"$host":1}}"#, r#""token":"k","#.repeat(500_000))),
+        );
         self.between("an event that is a number", "17");
         self.between("an event that is null", "null");
         self.between("an event that is a list", "[]");

@@ -15,13 +15,20 @@ const PATIENCE: Duration = Duration::from_secs(80);
 const HEAD: &str =
     "POST /batch/ HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n";
 
+/// What of a head is sent at once, so that it takes nearly what a head may have.
+const LONG: usize = 15 * 1024;
+
 /// Opens that many connections of each kind, and errs unless the service ends each by itself.
 pub(super) async fn trickle(address: &str, connections: usize) -> anyhow::Result<String> {
+    let kinds = [
+        ("head", String::new(), HEAD.to_owned()),
+        ("long head", format!("{HEAD}x-long: {}", "x".repeat(LONG)), "x".to_owned()),
+        ("body", format!("{HEAD}\r\n"), " ".to_owned()),
+    ];
     let mut clients = JoinSet::new();
-    for _ in 0..connections {
-        let (first, second) = (address.to_owned(), address.to_owned());
-        clients.spawn(async move { ("head", drip(&first, "", HEAD).await) });
-        clients.spawn(async move { ("body", drip(&second, &format!("{HEAD}\r\n"), &" ".repeat(500)).await) });
+    for (kind, beginning, rest) in kinds.iter().cycle().take(kinds.len() * connections).cloned() {
+        let address = address.to_owned();
+        clients.spawn(async move { (kind, drip(&address, &beginning, &rest).await) });
     }
     let mut longest = Duration::ZERO;
     while let Some(client) = clients.join_next().await {
@@ -29,7 +36,7 @@ pub(super) async fn trickle(address: &str, connections: usize) -> anyhow::Result
         longest = longest.max(ended.with_context(|| format!("a slow {kind}"))?);
     }
     Ok(format!(
-        "{connections} slow heads and {connections} slow bodies ended within {:.0} s",
+        "{connections} slow heads, as many slow long heads and slow bodies ended within {:.0} s",
         longest.as_secs_f64()
     ))
 }
