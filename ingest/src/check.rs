@@ -3,6 +3,7 @@
 //! ```text
 //! ok    settings: every one can be read
 //! ok    keys: 3 known, 2 usable now, file generation 3002
+//! ok    spool: /spool can be written to
 //! ok    clickhouse: http://clickhouse:8123/ answers
 //! fail  insert: events_data: ClickHouse refused with code 497 (ACCESS_DENIED)
 //! warn  rights: the login may read events, which it does not need
@@ -13,6 +14,7 @@
 
 use std::fmt;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -27,6 +29,8 @@ use crate::schema;
 use crate::settings::ClickhouseSettings;
 use crate::settings::Invalid;
 use crate::settings::Settings;
+use crate::settings::SpoolSettings;
+use crate::spool;
 use crate::table::Table;
 use crate::telemetry::Causes;
 
@@ -50,6 +54,7 @@ struct Finding {
 pub async fn run(settings: &Settings) -> ExitCode {
     let mut findings = vec![ok("settings", "every one can be read")];
     findings.push(keys(settings).await);
+    findings.extend(settings.spool.as_ref().map(spool_finding));
     findings.extend(clickhouse_findings(settings).await);
     let is_good = findings.iter().all(|finding| finding.level != Level::Fail);
     print(&findings);
@@ -87,6 +92,30 @@ async fn keys(settings: &Settings) -> Finding {
     } else {
         warn("keys", format!("{text}; only the listed origins can send"))
     }
+}
+
+/// A disk with less room than the spool may take is no fault: requests are refused before it is full.
+fn spool_finding(spool: &SpoolSettings) -> Finding {
+    let dir = spool.dir.display();
+    if let Err(error) = spool::try_out(&spool.dir) {
+        return fail("spool", Causes(&error));
+    }
+    match free_bytes(&spool.dir) {
+        Some(free) if free < spool.max_bytes => warn(
+            "spool",
+            format!(
+                "{dir} can be written to, but has {free} bytes free, less than WEIR_SPOOL_MAX_BYTES ({})",
+                spool.max_bytes
+            ),
+        ),
+        Some(_) | None => ok("spool", format_args!("{dir} can be written to")),
+    }
+}
+
+/// What the disk of a folder has left for this user; none when the system does not say.
+fn free_bytes(dir: &Path) -> Option<u64> {
+    let disk = nix::sys::statvfs::statvfs(dir).ok()?;
+    Some(disk.blocks_available().saturating_mul(disk.fragment_size()))
 }
 
 async fn clickhouse_findings(settings: &Settings) -> Vec<Finding> {

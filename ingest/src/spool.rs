@@ -35,6 +35,7 @@ use writer::Writer;
 
 pub use command::run;
 pub use folder::Error as FolderError;
+pub(crate) use folder::try_out;
 pub use format::Unreadable;
 pub use log::OpenError;
 pub use segment::Error as SegmentError;

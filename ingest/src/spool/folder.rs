@@ -126,6 +126,18 @@ impl Folder {
     }
 }
 
+/// Tries whether records could be kept in the folder, without taking it from who uses it.
+pub(crate) fn try_out(path: &Path) -> Result<(), Error> {
+    let failed = |act| move |source| Error::Io { act, path: path.to_owned(), source };
+    fs::create_dir_all(path).map_err(failed("make the folder"))?;
+    let trial = path.join("check");
+    let tried =
+        File::create(&trial).and_then(|mut file| file.write_all(b"check").and_then(|()| file.sync_all()));
+    // It would be in nobody's way.
+    drop(fs::remove_file(&trial));
+    tried.map_err(failed("write and sync in"))
+}
+
 /// What a folder holds, for somebody who only looks.
 #[derive(Debug)]
 pub(super) struct Glance {

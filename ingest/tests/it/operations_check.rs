@@ -51,6 +51,27 @@ async fn everything_in_place_is_said_line_by_line_and_a_lent_login_that_can_read
 }
 
 #[tokio::test]
+async fn the_folder_of_the_spool_is_tried_and_left_as_it_was() {
+    let folder = std::env::temp_dir().join(format!("weir-check-{}", uuid::Uuid::now_v7()));
+    let spool = folder.join("spool").display().to_string();
+    let line = |max_bytes: &str, dir: &str| {
+        let variables = [("WEIR_SPOOL_DIR", dir), ("WEIR_SPOOL_MAX_BYTES", max_bytes)];
+        told(&check(&settings(), &variables)).1[2].clone()
+    };
+    assert_eq!(line("1048576", &spool), format!("ok    spool: {spool} can be written to"));
+    assert_eq!(std::fs::read_dir(&spool).unwrap().count(), 0);
+    let cramped = line("9000000000000000", &spool);
+    assert!(
+        cramped.starts_with("warn  spool: ") && cramped.contains("less than WEIR_SPOOL_MAX_BYTES"),
+        "{cramped}"
+    );
+    std::fs::write(folder.join("file"), "in the way").unwrap();
+    let refused = line("1048576", &folder.join("file").display().to_string());
+    assert!(refused.starts_with("fail  spool: failed to make the folder "), "{refused}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
 async fn a_login_that_can_only_insert_is_what_is_wanted() {
     let args = settings();
     let service = start_with(settings()).await;
