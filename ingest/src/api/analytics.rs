@@ -131,22 +131,24 @@ fn required<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, R
     value.filter(|value| !value.is_empty()).ok_or(Rejection::NoHeader(name))
 }
 
-/// What each event is told. Those that were accepted and then dropped are counted among the accepted, in order.
+/// What each event is told. Those that were accepted and then dropped are named by their place among the accepted, in
+/// order.
 fn outcomes(verdicts: Vec<(Uuid, Verdict)>, dropped: &[(usize, Dropped)]) -> HashMap<Uuid, Outcome> {
-    let mut accepted = 0;
-    let mut results = HashMap::with_capacity(verdicts.len());
-    for (uuid, verdict) in verdicts {
-        let late = dropped.iter().find(|(place, _)| *place == accepted).map(|(_, reason)| reason.label());
+    let mut accepted = 0..;
+    let mut dropped = dropped.iter().peekable();
+    let mut late = || {
+        let place = accepted.next();
+        dropped.next_if(|(late, _)| Some(*late) == place).map(|(_, reason)| reason.label())
+    };
+    let mut outcome = |verdict| {
         let (result, details) = match verdict {
             Verdict::Dropped(reason) => ("drop", Some(reason)),
-            Verdict::Accepted | Verdict::Warned(_) if late.is_some() => ("drop", late),
-            Verdict::Accepted => ("ok", None),
-            Verdict::Warned(reason) => ("warning", Some(reason)),
+            Verdict::Accepted => late().map_or(("ok", None), |reason| ("drop", Some(reason))),
+            Verdict::Warned(said) => late().map_or(("warning", Some(said)), |reason| ("drop", Some(reason))),
         };
-        accepted += usize::from(!matches!(verdict, Verdict::Dropped(_)));
-        results.insert(uuid, Outcome { result, details });
-    }
-    results
+        Outcome { result, details }
+    };
+    verdicts.into_iter().map(|(uuid, verdict)| (uuid, outcome(verdict))).collect()
 }
 
 fn failure(rejection: &Rejection) -> Response {
