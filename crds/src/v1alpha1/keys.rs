@@ -29,6 +29,11 @@ pub struct KeySpec {
     #[x_kube(validation = Rule::new("self.all(o, o.matches('^[a-z][a-z0-9+.-]*://[^/?#@,]+$'))")
         .message("spec.keys[].origins: each must be a scheme, a host and an optional port, without a path or trailing slash, such as https://app.example.com"))]
     pub origins: Vec<String>,
+    /// Events a second that the key may send to one pod, and ten times as many at once after a pause; requests above it are
+    /// answered as overload. Default: `spec.ingest.limits.keyRateLimit`. Example: 500.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub rate_limit: Option<i64>,
     /// When the key is replaced by a new generation. Default: only when the annotation `weir.dev/rotate` asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationSpec>,

@@ -120,14 +120,18 @@ pub(crate) fn keys_file(stack: &Stack, keys: &HashedKeys) -> Secret {
 }
 
 fn entry(key: &Key, value: &Value, valid_until: Option<Timestamp>) -> serde_json::Value {
-    json!({
+    let mut entry = json!({
         "name": key.spec.name,
         "generation": value.generation,
         "sha256": hex::encode(Sha256::digest(value.secret.expose_secret().as_bytes())),
         "scopes": key.spec.scopes,
         "origins": key.spec.origins,
         "validUntil": valid_until,
-    })
+    });
+    if let Some(rate) = key.spec.rate_limit {
+        entry["rateLimit"] = json!({ "eventsPerSecond": rate });
+    }
+    entry
 }
 
 /// Builds the copy of the CA bundle that the pods mount.

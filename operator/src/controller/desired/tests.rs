@@ -165,13 +165,19 @@ fn keys_are_hashed_and_neither_roll_pods_nor_leave_their_secret() {
     let key = credentials.iter_mut().find(|credential| matches!(credential.purpose, Use::Key(..))).unwrap();
     key.state = value(2, "weir_pk_canary");
     let hashed = |stack: &Stack| secret::hashed_keys(stack, &credentials, &Retirements::default());
-    let ByteString(json) = &secret::keys_file(&stack, &hashed(&stack)).data.unwrap()["keys.json"];
-    let json: serde_json::Value = serde_json::from_slice(json).unwrap();
+    let file = |stack: &Stack| -> serde_json::Value {
+        let ByteString(json) = &secret::keys_file(stack, &hashed(stack)).data.unwrap()["keys.json"];
+        serde_json::from_slice(json).unwrap()
+    };
+    let json = file(&stack);
     assert_eq!(json["generation"], hashed(&stack).generation);
     let mut edited = stack.clone();
     edited.keys[0].spec.origins = vec!["https://app.example.com".into()];
     assert_ne!(json["generation"], hashed(&edited).generation);
     assert_eq!(json["keys"][0]["name"], "web");
+    assert_eq!(json["keys"][0].get("rateLimit"), None);
+    edited.keys[0].spec.rate_limit = Some(500);
+    assert_eq!(file(&edited)["keys"][0]["rateLimit"]["eventsPerSecond"], 500);
     assert_eq!(json["keys"][0]["sha256"].as_str().unwrap().len(), 64);
     assert!(!json.to_string().contains("canary"));
     assert_eq!(template(&stack), before);
