@@ -23,6 +23,54 @@ struct Expected {
     judgement: Judgement,
 }
 
+const UNKNOWN_TAG: Expected = Expected {
+    name: "unknown tag",
+    condition: ConditionType::ImageResolved,
+    reason: Reason::ImageNotFound,
+    words: &["no-such-tag", "spec.ingest.image.reference"],
+    judgement: Judgement::Failed,
+};
+
+const UNREACHABLE: Expected = Expected {
+    name: "ClickHouse unreachable",
+    condition: ConditionType::DependenciesReady,
+    reason: Reason::ClickhouseUnreachable,
+    words: &["clickhouse.test:9", "spec.clickhouse.endpoints"],
+    judgement: Judgement::InProgress,
+};
+
+const LINK_LOCAL: Expected = Expected {
+    name: "invalid spec (link-local endpoint)",
+    condition: ConditionType::SpecValid,
+    reason: Reason::InvalidSpec,
+    words: &["169.254.169.254", "spec.clickhouse.endpoints"],
+    judgement: Judgement::Failed,
+};
+
+const WRONG_PASSWORD: Expected = Expected {
+    name: "wrong admin password",
+    condition: ConditionType::DependenciesReady,
+    reason: Reason::ClickhouseAuthenticationFailed,
+    words: &["clickhouse-admin", "password"],
+    judgement: Judgement::Failed,
+};
+
+const MISSING_SECRET: Expected = Expected {
+    name: "missing Secret",
+    condition: ConditionType::DependenciesReady,
+    reason: Reason::SecretNotFound,
+    words: &["clickhouse-admin"],
+    judgement: Judgement::InProgress,
+};
+
+const FAILING_MIGRATION: Expected = Expected {
+    name: "failing migration",
+    condition: ConditionType::SchemaReady,
+    reason: Reason::MigrationFailed,
+    words: &["applied history must not be edited", "use the image that applied it"],
+    judgement: Judgement::Failed,
+};
+
 const SEEN: Duration = Duration::from_secs(40);
 
 pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
@@ -30,50 +78,18 @@ pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
     let good = stack.wait_current(Duration::from_mins(1)).await?;
     let mut seen = String::new();
     seen += &invalid_at_the_door(stage)?;
-    seen += &by_patch(&stack, &good, unknown_tag()).await?;
-    seen += &by_patch(&stack, &good, unreachable()).await?;
-    seen += &by_patch(&stack, &good, link_local()).await?;
-    seen += &wrong_password(stage, &stack).await?;
-    seen += &missing_secret(stage, &stack).await?;
+    let tag = json!({ "ingest": { "image": { "reference": "registry.test:5000/weir-ingest:no-such-tag" } } });
+    seen += &by_patch(&stack, &good, tag, UNKNOWN_TAG).await?;
+    let endpoint = |url: &str| json!({ "clickhouse": { "endpoints": [url] } });
+    seen += &by_patch(&stack, &good, endpoint("https://clickhouse.test:9"), UNREACHABLE).await?;
+    seen += &by_patch(&stack, &good, endpoint("http://169.254.169.254:8123"), LINK_LOCAL).await?;
+    let wrong = || stage.write_admin_secret("not the password");
+    seen += &by_secret(stage, &stack, WRONG_PASSWORD, wrong).await?;
+    let delete = || stage.kubectl(&["delete", "secret", "clickhouse-admin", "-n", TEAM]).map(drop);
+    seen += &by_secret(stage, &stack, MISSING_SECRET, delete).await?;
     seen += &failing_migration(stage, &stack, &good).await?;
     stack.delete(Duration::from_mins(1)).await?;
     Ok(format!("each seen, served through, and recovered from:\n{seen}"))
-}
-
-fn unknown_tag() -> (Value, Expected) {
-    let patch = json!({ "spec": { "ingest": { "image": { "reference": "registry.test:5000/weir-ingest:no-such-tag" } } } });
-    let expected = Expected {
-        name: "unknown tag",
-        condition: ConditionType::ImageResolved,
-        reason: Reason::ImageNotFound,
-        words: &["no-such-tag", "spec.ingest.image.reference"],
-        judgement: Judgement::Failed,
-    };
-    (patch, expected)
-}
-
-fn unreachable() -> (Value, Expected) {
-    let patch = json!({ "spec": { "clickhouse": { "endpoints": ["https://clickhouse.test:9"] } } });
-    let expected = Expected {
-        name: "ClickHouse unreachable",
-        condition: ConditionType::DependenciesReady,
-        reason: Reason::ClickhouseUnreachable,
-        words: &["clickhouse.test:9", "spec.clickhouse.endpoints"],
-        judgement: Judgement::InProgress,
-    };
-    (patch, expected)
-}
-
-fn link_local() -> (Value, Expected) {
-    let patch = json!({ "spec": { "clickhouse": { "endpoints": ["http://169.254.169.254:8123"] } } });
-    let expected = Expected {
-        name: "invalid spec (link-local endpoint)",
-        condition: ConditionType::SpecValid,
-        reason: Reason::InvalidSpec,
-        words: &["169.254.169.254", "spec.clickhouse.endpoints"],
-        judgement: Judgement::Failed,
-    };
-    (patch, expected)
 }
 
 /// The API server itself refuses what the schema can know.
@@ -92,9 +108,13 @@ fn invalid_at_the_door(stage: &Stage) -> anyhow::Result<String> {
 }
 
 /// Breaks the spec, expects the fault to be seen and served through, mends the spec and expects recovery.
-async fn by_patch(stack: &Stack, good: &AnalyticsStack, fault: (Value, Expected)) -> anyhow::Result<String> {
-    let (patch, expected) = fault;
-    stack.patch(patch).await?;
+async fn by_patch(
+    stack: &Stack,
+    good: &AnalyticsStack,
+    spec: Value,
+    expected: Expected,
+) -> anyhow::Result<String> {
+    stack.patch(json!({ "spec": spec })).await?;
     let line = see(stack, &expected).await;
     stack.patch(json!({ "spec": good.spec })).await?;
     let line = line?;
@@ -136,47 +156,23 @@ async fn see(stack: &Stack, expected: &Expected) -> anyhow::Result<String> {
     ))
 }
 
-async fn wrong_password(stage: &Stage, stack: &Stack) -> anyhow::Result<String> {
-    let expected = Expected {
-        name: "wrong admin password",
-        condition: ConditionType::DependenciesReady,
-        reason: Reason::ClickhouseAuthenticationFailed,
-        words: &["clickhouse-admin", "password"],
-        judgement: Judgement::Failed,
-    };
-    stage.write_admin_secret("not the password")?;
+/// Breaks the administrator's Secret, expects the fault to be seen and served through, and mends the Secret.
+async fn by_secret(
+    stage: &Stage,
+    stack: &Stack,
+    expected: Expected,
+    spoil: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<String> {
+    spoil()?;
     let line = see(stack, &expected).await;
     stage.write_admin_secret(stage.admin_password())?;
     let line = line?;
-    stack.wait_current(Duration::from_mins(1)).await.context("after the right password was back")?;
-    Ok(line)
-}
-
-async fn missing_secret(stage: &Stage, stack: &Stack) -> anyhow::Result<String> {
-    let expected = Expected {
-        name: "missing Secret",
-        condition: ConditionType::DependenciesReady,
-        reason: Reason::SecretNotFound,
-        words: &["clickhouse-admin"],
-        judgement: Judgement::InProgress,
-    };
-    stage.kubectl(&["delete", "secret", "clickhouse-admin", "-n", TEAM])?;
-    let line = see(stack, &expected).await;
-    stage.write_admin_secret(stage.admin_password())?;
-    let line = line?;
-    stack.wait_current(Duration::from_mins(1)).await.context("after the Secret was back")?;
+    stack.wait_current(Duration::from_mins(1)).await.with_context(|| format!("after {}", expected.name))?;
     Ok(line)
 }
 
 /// Edits the recorded history, so that the migrations of the next image refuse to run.
 async fn failing_migration(stage: &Stage, stack: &Stack, good: &AnalyticsStack) -> anyhow::Result<String> {
-    let expected = Expected {
-        name: "failing migration",
-        condition: ConditionType::SchemaReady,
-        reason: Reason::MigrationFailed,
-        words: &["applied history must not be edited", "use the image that applied it"],
-        judgement: Judgement::Failed,
-    };
     let ledger = format!("weir_{TEAM}__{}.schema_migrations", stack.name);
     stage.query(&format!("CREATE TABLE {ledger}_saved AS {ledger}")).await?;
     stage.query(&format!("INSERT INTO {ledger}_saved SELECT * FROM {ledger}")).await?;
@@ -187,7 +183,7 @@ async fn failing_migration(stage: &Stage, stack: &Stack, good: &AnalyticsStack) 
         .await?;
     let next = format!("{}@{}", stage.images.next.repository, stage.images.next.digest);
     stack.patch(json!({ "spec": { "ingest": { "image": { "reference": next } } } })).await?;
-    let line = see(stack, &expected).await;
+    let line = see(stack, &FAILING_MIGRATION).await;
     stage.query(&format!("TRUNCATE TABLE {ledger}")).await?;
     stage.query(&format!("INSERT INTO {ledger} SELECT * FROM {ledger}_saved")).await?;
     stage.query(&format!("DROP TABLE {ledger}_saved")).await?;

@@ -18,6 +18,7 @@ use weir_ingest::service::Ended;
 use weir_ingest::service::Service;
 use weir_ingest::settings::Settings;
 
+use crate::cable::Cable;
 use crate::cable::State;
 use crate::cable::cabled_with;
 use crate::cable::lay;
@@ -96,6 +97,30 @@ async fn spool(args: &SettingsArgs, database: &str, arguments: &[&str]) -> (Opti
     (output.status.code(), said)
 }
 
+/// A service that has ended with requests on its disk, and ClickHouse away.
+struct Held {
+    folder: Folder,
+    args: SettingsArgs,
+    settings: Settings,
+    client: Client,
+    cable: Cable,
+}
+
+async fn held(requests: usize) -> Held {
+    let folder = Folder::new();
+    let (args, client, cable) = lay(spooled(&folder)).await;
+    let settings = Settings::from_args(&args).unwrap();
+    let mut service = serve(&settings, client.clone()).await;
+    service.ready().await;
+    cable.set(State::Cut);
+    for id in 0..requests {
+        assert_eq!(service.post(one(id), &[]).await.status, 200);
+    }
+    service.terminate();
+    assert_eq!(service.ended().await, Ended::Drained, "what is on disk is no failure");
+    Held { folder, args, settings, client, cable }
+}
+
 #[tokio::test]
 async fn what_is_on_disk_reaches_clickhouse_and_leaves_the_disk() {
     let folder = Folder::new();
@@ -128,17 +153,7 @@ async fn requests_are_taken_while_clickhouse_is_away_and_stored_when_it_is_back(
 
 #[tokio::test]
 async fn what_could_not_be_sent_before_the_end_is_sent_by_the_next_process() {
-    let folder = Folder::new();
-    let (args, client, cable) = lay(spooled(&folder)).await;
-    let settings = Settings::from_args(&args).unwrap();
-    let mut service = serve(&settings, client.clone()).await;
-    service.ready().await;
-    cable.set(State::Cut);
-    for id in 0..7 {
-        assert_eq!(service.post(one(id), &[]).await.status, 200);
-    }
-    service.terminate();
-    assert_eq!(service.ended().await, Ended::Drained, "what is on disk is no failure");
+    let Held { folder: _folder, args, settings, client, cable } = held(7).await;
     let database = settings.clickhouse.database.clone();
     let (_, status) = spool(&args, &database, &["status"]).await;
     assert_eq!((&status["waitingRequests"], &status["waitingEvents"]), (&json!(7), &json!(7)));
@@ -218,17 +233,7 @@ async fn a_disk_that_takes_no_more_is_503_and_nothing_is_acknowledged_meanwhile(
 
 #[tokio::test]
 async fn damage_in_the_middle_is_kept_aside_and_the_rest_is_stored() {
-    let folder = Folder::new();
-    let (args, client, cable) = lay(spooled(&folder)).await;
-    let settings = Settings::from_args(&args).unwrap();
-    let mut service = serve(&settings, client.clone()).await;
-    service.ready().await;
-    cable.set(State::Cut);
-    for id in 0..3 {
-        assert_eq!(service.post(one(id), &[]).await.status, 200);
-    }
-    service.terminate();
-    assert_eq!(service.ended().await, Ended::Drained);
+    let Held { folder, args, settings, client, cable } = held(3).await;
     let segment = folder.segments().remove(0);
     let mut bytes = std::fs::read(&segment).unwrap();
     let at = bytes.windows(2).rposition(|window| window == b"u1").unwrap();

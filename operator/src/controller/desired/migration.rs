@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sha2::{Digest as _, Sha256};
 
 use super::metadata::{Component, SPEC_HASH, annotated, labels, metadata};
-use super::pod::{container_security, env, image_pull_secrets, pod_security, resources, secret_folder};
+use super::pod::{container, env, pod, secret_folder};
 use crate::controller::stack::{Image, Stack};
 
 /// Exit codes of the binary for failures that no retry mends: a refusal, and settings that cannot work.
@@ -34,7 +34,7 @@ pub(crate) fn job(stack: &Stack, image: &Image) -> Job {
                 labels: Some(labels(stack, Component::Migration)),
                 ..ObjectMeta::default()
             }),
-            spec: Some(pod(stack, image, &run)),
+            spec: Some(migrating_pod(stack, image, &run)),
         },
         ..JobSpec::default()
     };
@@ -67,33 +67,14 @@ fn failure_policy() -> PodFailurePolicy {
     }
 }
 
-fn pod(stack: &Stack, image: &Image, run: &str) -> PodSpec {
+fn migrating_pod(stack: &Stack, image: &Image, run: &str) -> PodSpec {
     let (volumes, mounts) = folders(stack, run);
-    PodSpec {
-        restart_policy: Some("Never".into()),
-        service_account_name: Some(stack.ingest_name()),
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
-        security_context: Some(pod_security()),
-        image_pull_secrets: image_pull_secrets(stack),
-        node_selector: (!stack.ingest.node_selector.is_empty()).then(|| stack.ingest.node_selector.clone()),
-        tolerations: (!stack.ingest.tolerations.is_empty()).then(|| stack.ingest.tolerations.clone()),
-        priority_class_name: stack.ingest.priority_class_name.clone(),
-        volumes: Some(volumes),
-        containers: vec![Container {
-            name: "migrate".into(),
-            image: Some(image.pinned.clone()),
-            image_pull_policy: Some("IfNotPresent".into()),
-            args: Some(vec!["migrate".into()]),
-            env: Some(environment(stack)),
-            volume_mounts: Some(mounts),
-            resources: Some(resources(stack)),
-            security_context: Some(container_security()),
-            termination_message_policy: Some("FallbackToLogsOnError".into()),
-            ..Container::default()
-        }],
-        ..PodSpec::default()
-    }
+    let container = Container {
+        env: Some(environment(stack)),
+        volume_mounts: Some(mounts),
+        ..container(stack, image, "migrate", &["migrate"])
+    };
+    PodSpec { restart_policy: Some("Never".into()), ..pod(stack, container, volumes) }
 }
 
 /// Environment of the migration.

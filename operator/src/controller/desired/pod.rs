@@ -1,21 +1,52 @@
-//! What every pod of a stack has in common: the restricted security context, mounts and probes.
+//! What the pods of a stack have in common: who they run as, what they may, where they may run, mounts and probes.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, EnvVar, HTTPGetAction, LocalObjectReference, PodSecurityContext, Probe,
+    Capabilities, Container, EnvVar, HTTPGetAction, LocalObjectReference, PodSecurityContext, PodSpec, Probe,
     ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::controller::stack::Stack;
+use crate::controller::stack::{Image, Stack};
 
 /// User and group of the image.
 const USER: i64 = 65532;
 
-/// Security context of a pod under the restricted standard.
-pub(crate) fn pod_security() -> PodSecurityContext {
+/// A pod of the stack under the restricted standard, with one container.
+pub(crate) fn pod(stack: &Stack, container: Container, volumes: Vec<Volume>) -> PodSpec {
+    let ingest = &stack.ingest;
+    PodSpec {
+        service_account_name: Some(stack.ingest_name()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(pod_security()),
+        image_pull_secrets: image_pull_secrets(stack),
+        node_selector: (!ingest.node_selector.is_empty()).then(|| ingest.node_selector.clone()),
+        tolerations: (!ingest.tolerations.is_empty()).then(|| ingest.tolerations.clone()),
+        priority_class_name: ingest.priority_class_name.clone(),
+        containers: vec![container],
+        volumes: Some(volumes),
+        ..PodSpec::default()
+    }
+}
+
+/// A container of the ingest image under the restricted standard, without environment and mounts.
+pub(crate) fn container(stack: &Stack, image: &Image, name: &str, args: &[&str]) -> Container {
+    Container {
+        name: name.into(),
+        image: Some(image.pinned.clone()),
+        image_pull_policy: Some("IfNotPresent".into()),
+        args: Some(args.iter().map(|&argument| argument.to_owned()).collect()),
+        resources: Some(resources(stack)),
+        security_context: Some(container_security()),
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
+        ..Container::default()
+    }
+}
+
+fn pod_security() -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
         run_as_user: Some(USER),
@@ -27,8 +58,7 @@ pub(crate) fn pod_security() -> PodSecurityContext {
     }
 }
 
-/// Security context of a container under the restricted standard.
-pub(crate) fn container_security() -> SecurityContext {
+fn container_security() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),
@@ -38,8 +68,7 @@ pub(crate) fn container_security() -> SecurityContext {
     }
 }
 
-/// Pull secrets of the image.
-pub(crate) fn image_pull_secrets(stack: &Stack) -> Option<Vec<LocalObjectReference>> {
+fn image_pull_secrets(stack: &Stack) -> Option<Vec<LocalObjectReference>> {
     let secrets = &stack.ingest.image.pull_secrets;
     (!secrets.is_empty())
         .then(|| secrets.iter().map(|secret| LocalObjectReference { name: secret.name.clone() }).collect())
@@ -87,7 +116,7 @@ pub(crate) fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> 
 const MEMORY_BESIDE_BUFFER: (i64, i64) = (64, 192);
 
 /// Requests and limits of a pod: those of the spec, or what its buffer needs.
-pub(crate) fn resources(stack: &Stack) -> ResourceRequirements {
+fn resources(stack: &Stack) -> ResourceRequirements {
     stack.ingest.resources.clone().unwrap_or_else(|| default_resources(stack.ingest.buffer.max_bytes))
 }
 

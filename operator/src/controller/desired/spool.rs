@@ -13,7 +13,7 @@ use weir_crds::SpoolSpec;
 
 use super::environment;
 use super::metadata::{Component, labels, metadata};
-use super::pod::{container_security, env, image_pull_secrets, pod_security, resources};
+use super::pod::{container, env, pod};
 use super::workload::folders;
 use crate::controller::stack::{Image, Stack};
 
@@ -108,32 +108,13 @@ fn drain_pod(stack: &Stack, image: &Image, ordinal: i32) -> PodSpec {
     let mut variables = environment::environment(stack);
     variables.retain(|variable| !variable.name.starts_with("WEIR_SPOOL_"));
     variables.push(env("WEIR_SPOOL_DIR", FOLDER));
-    PodSpec {
-        // In the same pod, so that the claim stays where it is attached.
-        restart_policy: Some("OnFailure".into()),
-        service_account_name: Some(stack.ingest_name()),
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
-        security_context: Some(pod_security()),
-        image_pull_secrets: image_pull_secrets(stack),
-        node_selector: (!stack.ingest.node_selector.is_empty()).then(|| stack.ingest.node_selector.clone()),
-        tolerations: (!stack.ingest.tolerations.is_empty()).then(|| stack.ingest.tolerations.clone()),
-        priority_class_name: stack.ingest.priority_class_name.clone(),
-        volumes: Some(volumes),
-        containers: vec![Container {
-            name: "drain".into(),
-            image: Some(image.pinned.clone()),
-            image_pull_policy: Some("IfNotPresent".into()),
-            args: Some(vec!["spool".into(), "drain".into()]),
-            env: Some(variables),
-            volume_mounts: Some(mounts),
-            resources: Some(resources(stack)),
-            security_context: Some(container_security()),
-            termination_message_policy: Some("FallbackToLogsOnError".into()),
-            ..Container::default()
-        }],
-        ..PodSpec::default()
-    }
+    let container = Container {
+        env: Some(variables),
+        volume_mounts: Some(mounts),
+        ..container(stack, image, "drain", &["spool", "drain"])
+    };
+    // In the same pod, so that the claim stays where it is attached.
+    PodSpec { restart_policy: Some("OnFailure".into()), ..pod(stack, container, volumes) }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use weir_crds::SpoolSpec;
 
 use super::environment::environment;
 use super::metadata::{CA_HASH, Component, ca_hash, labels, metadata, selector};
-use super::pod::{container_security, image_pull_secrets, pod_security, probe, resources, secret_folder};
+use super::pod::{container, pod, probe, secret_folder};
 use super::spool;
 use crate::controller::child::Child;
 use crate::controller::stack::{DRAIN_SECONDS, Image, Stack};
@@ -92,26 +92,15 @@ pub(crate) fn pod_template(stack: &Stack, image: &Image) -> PodTemplateSpec {
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
-            service_account_name: Some(stack.ingest_name()),
-            automount_service_account_token: Some(false),
-            enable_service_links: Some(false),
-            security_context: Some(pod_security()),
-            image_pull_secrets: image_pull_secrets(stack),
             // Beyond the drain, so that the process ends itself before the kubelet ends it.
             termination_grace_period_seconds: Some(DRAIN_SECONDS + 10),
-            node_selector: (!stack.ingest.node_selector.is_empty())
-                .then(|| stack.ingest.node_selector.clone()),
-            tolerations: (!stack.ingest.tolerations.is_empty()).then(|| stack.ingest.tolerations.clone()),
             topology_spread_constraints: Some(spread(stack)),
-            priority_class_name: stack.ingest.priority_class_name.clone(),
-            containers: vec![container(stack, image, mounts)],
-            volumes: Some(volumes),
-            ..PodSpec::default()
+            ..pod(stack, serving(stack, image, mounts), volumes)
         }),
     }
 }
 
-fn container(stack: &Stack, image: &Image, mounts: Vec<VolumeMount>) -> Container {
+fn serving(stack: &Stack, image: &Image, mounts: Vec<VolumeMount>) -> Container {
     let port = |name: &str, container_port: i32| ContainerPort {
         name: Some(name.into()),
         container_port,
@@ -119,22 +108,15 @@ fn container(stack: &Stack, image: &Image, mounts: Vec<VolumeMount>) -> Containe
         ..ContainerPort::default()
     };
     Container {
-        name: "ingest".into(),
-        image: Some(image.pinned.clone()),
-        image_pull_policy: Some("IfNotPresent".into()),
-        args: Some(vec!["serve".into()]),
         env: Some(environment(stack)),
         ports: Some(vec![port("http", 8080), port("admin", 9090)]),
         volume_mounts: Some(mounts),
-        resources: Some(resources(stack)),
-        security_context: Some(container_security()),
         startup_probe: Some(probe("/livez", 1, 60)),
         liveness_probe: Some(probe("/livez", 10, 3)),
         // Three in a row: a probe that a busy node answers late must not empty the Service. A pod that ends leaves it at
         // once anyway.
         readiness_probe: Some(probe("/readyz", 1, 3)),
-        termination_message_policy: Some("FallbackToLogsOnError".into()),
-        ..Container::default()
+        ..container(stack, image, "ingest", &["serve"])
     }
 }
 

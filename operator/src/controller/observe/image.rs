@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use weir_crds::{AnalyticsStack, AnalyticsStackStatus, ConditionType, UpdatePolicy};
@@ -124,22 +124,7 @@ async fn lookup(
 
 /// Seconds of a duration such as `1h30m`, at least a minute.
 pub(crate) fn interval_seconds(text: &str) -> i64 {
-    let (mut total, mut number) = (0_i64, 0_i64);
-    for character in text.chars() {
-        let unit = match character {
-            'h' => 3600,
-            'm' => 60,
-            's' => 1,
-            digit => {
-                let digit = digit.to_digit(10).map_or(0, i64::from);
-                number = number.saturating_mul(10).saturating_add(digit);
-                continue;
-            }
-        };
-        total = total.saturating_add(number.saturating_mul(unit));
-        number = 0;
-    }
-    total.max(60)
+    text.parse::<SignedDuration>().unwrap_or_default().as_secs().max(60)
 }
 
 #[cfg(test)]

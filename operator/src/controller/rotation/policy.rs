@@ -52,24 +52,9 @@ impl Policy {
     }
 }
 
-/// A duration such as `1h30m`.
+/// A duration such as `1h30m`; the schema lets no other text in.
 fn duration(text: &str) -> SignedDuration {
-    let (mut total, mut number) = (0_i64, 0_i64);
-    for character in text.chars() {
-        let unit = match character {
-            'h' => 3600,
-            'm' => 60,
-            's' => 1,
-            digit => {
-                let digit = digit.to_digit(10).map_or(0, i64::from);
-                number = number.saturating_mul(10).saturating_add(digit);
-                continue;
-            }
-        };
-        total = total.saturating_add(number.saturating_mul(unit));
-        number = 0;
-    }
-    SignedDuration::from_secs(total)
+    text.parse().unwrap_or_default()
 }
 
 /// Minute of the day of a time such as `02:30`.
