@@ -14,6 +14,7 @@ mod direct;
 mod generator;
 mod measure;
 mod numbers;
+mod questions;
 mod subject;
 mod table;
 mod template;
@@ -46,6 +47,8 @@ const FEW_READY_EVENTS: usize = 5_000;
 const DIRECT_EVENTS: u64 = 200_000;
 /// What the line of lone events adds to the name of its server.
 const LONE_EVENTS: &str = ", lone events";
+/// Connections that bring the events of which questions are asked.
+const FILLING: usize = 64;
 /// Pause between two lone events.
 const IDLE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -71,7 +74,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
     let outcome = runtime.block_on(async {
         let subjects = args.subjects(maybe_programs, &folder).await?;
-        bench(&args.loads(), subjects).await
+        match args.questions() {
+            Some(events) => questions(&args.loads(), subjects, events).await,
+            None => bench(&args.loads(), subjects).await,
+        }
     });
     if folder.exists() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("failed to remove {}", folder.display()))?;
@@ -138,6 +144,25 @@ async fn bench(loads: &Loads, subjects: Vec<Subject>) -> anyhow::Result<Vec<Stri
         subject.stop().await?;
     }
     Ok(lines.iter().filter_map(Line::fault).collect())
+}
+
+/// Brings that many events through the service and asks questions of them; returns what is wrong with the rows.
+async fn questions(loads: &Loads, mut subjects: Vec<Subject>, events: u64) -> anyhow::Result<Vec<String>> {
+    let subject = subjects.swap_remove(0);
+    let Subject::Own(weir) = &subject else {
+        anyhow::bail!("--questions asks Weir's own tables: leave --url out")
+    };
+    let mut faults = Vec::new();
+    let mut stored = 0;
+    while stored < events {
+        let lines = measure_all(loads, std::slice::from_ref(&subject), FILLING).await?;
+        faults.extend(lines.iter().filter_map(Line::fault));
+        stored += lines.iter().map(|line| line.outcome.acknowledged).sum::<u64>();
+        announce(&format!("{stored} of {events} events are stored"));
+    }
+    print_line(&questions::ask(weir).await?);
+    subject.stop().await?;
+    Ok(faults)
 }
 
 /// The numbers of the design for Weir, whose lines come first among those of the loads and of the lone events.

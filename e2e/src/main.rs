@@ -10,7 +10,7 @@ use weir_e2e::{bench, clickhouse, cluster, demo, soak, verify};
 #[command(name = "weir-e2e", version)]
 enum Command {
     /// Measure how fast events are stored, and what it costs.
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     /// Bring a cluster up and leave it running, enter it, or run kubectl in it.
     Cluster(cluster::Args),
     /// Show the main job end to end: from nothing to rows in ClickHouse.

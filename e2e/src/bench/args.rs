@@ -65,12 +65,20 @@ pub struct Args {
     /// A variable for Weir's process, such as WEIR_FLUSH_MAX_ROWS=20000; may be repeated.
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
+    /// Bring this many events through Weir, then time what analysts ask of them, instead of the table of loads.
+    #[arg(long, value_name = "EVENTS", conflicts_with = "url")]
+    questions: Option<u64>,
     /// Another `weir-ingest` than the one of this workspace, which is then not built.
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
 }
 
 impl Args {
+    /// How many events questions are to be asked of, if any.
+    pub(super) fn questions(&self) -> Option<u64> {
+        self.questions
+    }
+
     /// What is sent.
     pub(super) fn loads(&self) -> Loads {
         Loads {
