@@ -61,6 +61,15 @@ impl Report {
         }
     }
 
+    /// Adds what another run of checks counted.
+    pub fn merge(&mut self, other: Self) {
+        let Counts { passed, failed, skipped } = other.counts;
+        self.counts.passed += passed;
+        self.counts.failed += failed;
+        self.counts.skipped += skipped;
+        self.failures.extend(other.failures);
+    }
+
     /// Counts so far.
     pub fn counts(&self) -> Counts {
         self.counts
@@ -107,8 +116,18 @@ mod tests {
         assert!(report.count("one", true));
         assert!(!report.count("two", false));
         report.add("suite", Counts { passed: 3, failed: 0, skipped: 1 });
-        assert_eq!(report.closing_line(), "4 passed, 1 failed, 1 skipped");
-        assert_eq!(report.failures, ["two"]);
+        let mut both = Report::default();
+        assert!(!both.count("three", false));
+        both.merge(report);
+        assert_eq!(both.closing_line(), "4 passed, 2 failed, 1 skipped");
+        assert_eq!(both.failures, ["three", "two"]);
+        assert!(!both.holds());
+    }
+
+    #[test]
+    fn one_failed_check_is_enough() {
+        let mut report = Report::default();
+        report.add("suite", Counts { passed: 3, failed: 1, skipped: 0 });
         assert!(!report.holds());
     }
 

@@ -241,9 +241,12 @@ impl Stage {
     }
 
     /// Starts a second ClickHouse beside the first, with the same administrators and CA, at [`REPLICA`]. It has none of the
-    /// first one's databases, and no other users and roles.
+    /// first one's databases, no other users and roles, and nothing of one that was there before.
     pub async fn start_replica(&self) -> anyhow::Result<clickhouse::Server> {
         let folder = self.target.folder.join("replica");
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).context("failed to remove the last replica's data")?;
+        }
         let password = &self.target.clickhouse.password;
         let replica = start_server(&self.cluster, &self.prepared, folder, REPLICA_PORTS, password).await?;
         administrator::create(&replica, self.admin_password(), &DATABASES).await?;

@@ -78,7 +78,7 @@ const SECTIONS: [Section; 12] = [
     Section { name: "tree", about: "who depends on whom", run: Run::Gate(dependencies::tree) },
     Section { name: "lint", about: "clippy without a warning", run: Run::Gate(gates::lint) },
     Section { name: "docs", about: "documentation without a warning", run: Run::Gate(gates::docs) },
-    Section { name: "alone", about: "each crate compiles alone", run: Run::Gate(gates::alone) },
+    Section { name: "alone", about: "each shipped crate compiles alone", run: Run::Gate(gates::alone) },
     Section { name: "charts", about: "the charts, with real Helm", run: Run::Here(charts::run) },
     Section { name: "deny", about: "licences, bans and sources", run: Run::Here(dependencies::deny) },
     Section { name: "tests", about: "every test of the workspace", run: Run::Here(tests::run) },

@@ -62,8 +62,9 @@ struct Subject<'a> {
 impl<'a> Subject<'a> {
     async fn make(server: &'a Server<'a>) -> anyhow::Result<Self> {
         let client = server.client.clone();
-        let mut cargo =
-            server.place.command("cargo", ["build", "--quiet", "--offline", "--package", "weir-operator"]);
+        let mut cargo = server
+            .place
+            .command("cargo", ["build", "--quiet", "--offline", "--workspace", "--bin", "weir-operator"]);
         run_tool(&mut cargo, &Hint::new("install Rust", "mend what the compiler names"))?;
         let namespace = json!({ "metadata": { "name": NAMESPACE } });
         let namespaces: Api<Namespace> = Api::all(client.clone());
