@@ -60,10 +60,7 @@ impl Book {
     /// Records statements, all or none; the outcome comes with the restart that makes them true.
     pub(crate) fn record(&self, statements: &[Statement]) -> Result<Outcome, AccessError> {
         let mut pages = self.lock();
-        let mut next = pages.next.clone();
-        for statement in statements {
-            next = next.after(statement, &self.builtin)?;
-        }
+        let next = pages.next.after(statements, &self.builtin)?;
         let (reply, outcome) = oneshot::channel();
         if next == pages.next && pages.next == pages.current {
             drop(reply.send(Ok(())));

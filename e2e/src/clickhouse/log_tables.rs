@@ -14,6 +14,9 @@ use uuid::Uuid;
 use super::engine;
 
 const LOGS: [&str; 2] = ["query_log", "session_log"];
+/// Parts of a log that it may have. Each run adds some, the engine's own merges seldom end before the next restart, and a
+/// table with some thousand parts takes no more rows.
+const MAX_PARTS: usize = 50;
 
 /// Moves the files of the last run aside.
 pub(crate) fn stash(data: &Path) -> anyhow::Result<()> {
@@ -37,9 +40,13 @@ pub(crate) async fn restore(data: &Path, address: SocketAddr) -> anyhow::Result<
             if !live(data, name).exists() {
                 return Ok(());
             }
-            if detach_into(&run.join(name), &live(data, name).join("detached"))? {
+            let parts = detach_into(&run.join(name), &live(data, name).join("detached"))?;
+            if parts > 0 {
                 let sql = format!("ALTER TABLE system.{name} ATTACH PARTITION ALL");
                 engine::statement(address, &sql).await?;
+            }
+            if parts > MAX_PARTS {
+                engine::statement(address, &format!("OPTIMIZE TABLE system.{name} FINAL")).await?;
             }
         }
         std::fs::remove_dir_all(&run).with_context(|| format!("failed to remove {}", run.display()))?;
@@ -47,17 +54,17 @@ pub(crate) async fn restore(data: &Path, address: SocketAddr) -> anyhow::Result<
     Ok(())
 }
 
-/// Moves the finished parts of a table's folder; says whether there were any.
-fn detach_into(table: &Path, detached: &Path) -> anyhow::Result<bool> {
-    let mut found = false;
-    let Ok(entries) = std::fs::read_dir(table) else { return Ok(false) };
+/// Moves the finished parts of a table's folder; says how many there were.
+fn detach_into(table: &Path, detached: &Path) -> anyhow::Result<usize> {
+    let mut found = 0;
+    let Ok(entries) = std::fs::read_dir(table) else { return Ok(0) };
     for entry in entries {
         let part = entry?.path();
         let name = part.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // Unfinished parts have other names: `tmp_…`, `delete_tmp_…`.
         if name.starts_with(|c: char| c.is_ascii_digit()) && part.join("checksums.txt").exists() {
             std::fs::rename(&part, detached.join(&name)).with_context(|| format!("failed to move {name}"))?;
-            found = true;
+            found += 1;
         }
     }
     Ok(found)

@@ -4,7 +4,7 @@
 //! What is run are tests of those two crates, in which these rooms are visible; `cargo verify` runs them at their sample
 //! with all other tests, and this story with a ClickHouse of their own and at any count.
 
-use std::{path::Path, process::Stdio};
+use std::{path::Path, process::Stdio, time::Instant};
 
 use anyhow::{Context as _, ensure};
 
@@ -51,6 +51,8 @@ const TESTS: [Long; 4] = [
 
 /// How the tests print what they measured.
 const FIGURE: &str = "figure: ";
+/// Lines that say why a test failed.
+const CAUSE_LINES: usize = 12;
 
 pub(super) async fn run(folder: &Path, plan: Plan) -> anyhow::Result<String> {
     let launcher = std::env::current_exe().context("failed to find this program's own file")?;
@@ -60,8 +62,10 @@ pub(super) async fn run(folder: &Path, plan: Plan) -> anyhow::Result<String> {
     let mut figures = vec![String::new()];
     for long in &TESTS {
         let count = plan.pick(long.sample, long.full);
-        let figure = long.run(&server, count, plan.seed).await;
-        figures.push(figure.with_context(|| long.test.to_owned())?);
+        let (started, restarts) = (Instant::now(), server.restarts());
+        let figure = long.run(&server, count, plan.seed).await.with_context(|| long.test.to_owned())?;
+        let (took, restarts) = (started.elapsed().as_secs(), server.restarts() - restarts);
+        figures.push(format!("{figure} (in {took} s, with {restarts} restarts of the engine)"));
     }
     server.stop().await?;
     Ok(figures.join("\n      "))
@@ -78,16 +82,23 @@ impl Long {
         command.args([self.test, "--exact", "--nocapture"]).env(self.count, count.to_string());
         command.env("WEIR_TEST_SEED", seed.to_string()).env("WEIR_TEST_CLICKHOUSE_URL", server.url());
         command.env("WEIR_TEST_CLICKHOUSE_USER", user).env("WEIR_TEST_CLICKHOUSE_PASSWORD", password);
-        command.env("WEIR_TEST_CLICKHOUSE_CONTROL", server.control_url());
+        command.env("WEIR_TEST_CLICKHOUSE_CONTROL", server.control_url()).env("RUST_BACKTRACE", "0");
         command.current_dir(repository()?).stdin(Stdio::null()).kill_on_drop(true);
         let output = command.output().await.context("failed to start the tests")?;
         let printed =
             [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
         let passed = output.status.success() && printed.contains("test result: ok. 1 passed");
-        ensure!(passed, "it ended with {}:\n{}", output.status, tool::tail(&printed, 20));
+        ensure!(passed, "it ended with {}:\n{}", output.status, cause(&printed));
         let figures = printed.lines().filter_map(|line| line.split_once(FIGURE));
         let figures: Vec<&str> = figures.map(|(_, figure)| figure).collect();
         ensure!(!figures.is_empty(), "it printed no figure");
         Ok(figures.join("\n      "))
     }
+}
+
+/// What a test that failed says of it: from its panic on, or the end of what it printed.
+fn cause(printed: &str) -> String {
+    let panicked = printed.lines().skip_while(|line| !line.contains(" panicked at ")).take(CAUSE_LINES);
+    let panicked = panicked.collect::<Vec<_>>().join("\n");
+    if panicked.is_empty() { tool::tail(printed, CAUSE_LINES) } else { panicked }
 }

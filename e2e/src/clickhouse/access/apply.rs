@@ -1,4 +1,4 @@
-//! The effect of a statement on the entities, with ClickHouse's refusals. A statement takes effect whole or not at all.
+//! The effect of statements on the entities, with ClickHouse's refusals. They take effect whole or not at all.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,10 @@ pub(crate) struct Builtin {
 }
 
 impl Access {
-    /// Returns the entities as they are after the statement.
-    pub(crate) fn after(&self, statement: &Statement, builtin: &Builtin) -> Result<Self, AccessError> {
+    /// Returns the entities as they are after the statements.
+    pub(crate) fn after(&self, statements: &[Statement], builtin: &Builtin) -> Result<Self, AccessError> {
         let mut access = self.clone();
-        access.apply(statement, builtin)?;
+        statements.iter().try_for_each(|statement| access.apply(statement, builtin))?;
         Ok(access)
     }
 

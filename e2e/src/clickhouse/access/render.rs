@@ -20,7 +20,7 @@ pub(crate) fn render_users(access: &Access, admin: &Admin<'_>) -> String {
     let mut users = String::from(
         "<default><no_password/><networks><ip>127.0.0.1</ip><ip>::1</ip></networks><profile>default</profile><grants>\
          <query>GRANT SELECT, SYSTEM, KILL QUERY ON *.*</query>\
-         <query>GRANT INSERT ON system.*</query></grants></default>\n",
+         <query>GRANT INSERT, OPTIMIZE ON system.*</query></grants></default>\n",
     );
     let Admin { user, sha256 } = admin;
     append(

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::client::legacy::Client as Http;
 use rand::RngExt as _;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 
 use super::super::super::right::{GrantRow, Grants, Privileges, rights_sql};
+use super::client::control;
 use super::*;
 
 /// Sets that are imported with one restart of the development server.
@@ -53,7 +52,7 @@ async fn canonical_grants_are_those_of_the_server() {
             let role = identifier(&role(index));
             format!("CREATE ROLE {role};\nGRANT {} TO {role};\n", rights_sql(rights))
         };
-        import(sets.iter().enumerate().map(create).collect()).await;
+        control("/import", sets.iter().enumerate().map(create).collect()).await;
         restarts += 1;
         let catalogue = fetch_catalogue(&connection).await.unwrap();
         for (index, rights) in sets.iter().enumerate() {
@@ -62,7 +61,7 @@ async fn canonical_grants_are_those_of_the_server() {
             rows += held.rights.len();
         }
         let drop = |index| format!("DROP ROLE {};\n", identifier(&role(index)));
-        import((0..sets.len()).map(drop).collect()).await;
+        control("/import", (0..sets.len()).map(drop).collect()).await;
     }
     // The figures are part of the result.
     eprintln!(
@@ -124,16 +123,4 @@ fn any_right(random: &mut StdRng) -> Right {
         8..11 => Right::new(&of_column, Scope::Column(database, table, column)),
         _ => Right::new("SET DEFINER", Scope::Object(table.replace(' ', "_"))),
     }
-}
-
-/// Makes statements true in one restart of the development server.
-async fn import(statements: String) {
-    let http = Http::builder(hyper_util::rt::TokioExecutor::new()).build_http();
-    let request = http::Request::post(format!("{}/import", setting("WEIR_TEST_CLICKHOUSE_CONTROL")))
-        .body(Full::new(bytes::Bytes::from(statements)))
-        .unwrap();
-    let response = http.request(request).await.unwrap();
-    let status = response.status();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    assert!(status.is_success(), "{}", String::from_utf8_lossy(&body));
 }

@@ -5,6 +5,21 @@ use hyper_util::client::legacy::{Client as Http, connect::HttpConnector};
 
 use super::*;
 
+/// Tells the development server something at its control port.
+pub(super) async fn control(path: &str, body: String) {
+    let http = Http::builder(hyper_util::rt::TokioExecutor::new()).build_http();
+    let request = http::Request::post(format!("{}{path}", setting("WEIR_TEST_CLICKHOUSE_CONTROL")))
+        .body(Full::new(bytes::Bytes::from(body)))
+        .unwrap();
+    let response = http.request(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert!(status.is_success(), "{}", String::from_utf8_lossy(&body));
+}
+
+/// Keeps a query out of the server's log, which millions of queries would make slow to read.
+pub(super) const UNLOGGED: &str = "log_queries=0";
+
 /// One user, on pooled connections.
 #[derive(Clone)]
 pub(super) struct Client {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
+use proptest::string::string_regex;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
@@ -48,7 +49,13 @@ impl Texts {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-        let any = prop_oneof![any::<String>(), "[`'\"\\\\;\\-/* \n\t\r\0%{}a]{1,16}", "[\u{0}-\u{2ff}]{1,8}"];
+        // Read once: a pattern that is given as text is parsed for every value.
+        let texts = |pattern| string_regex(pattern).unwrap();
+        let any = prop_oneof![
+            texts("\\PC*"),
+            texts("[`'\"\\\\;\\-/* \n\t\r\0%{}a]{1,16}"),
+            texts("[\u{0}-\u{2ff}]{1,8}")
+        ];
         Self { runner: TestRunner::new_with_rng(Config::default(), random), any: any.boxed() }
     }
 

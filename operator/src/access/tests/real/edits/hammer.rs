@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 
-use super::super::client::Client;
+use super::super::client::{Client, UNLOGGED};
 
-/// The running client.
+/// The client, which runs once it has something to ask.
 pub(super) struct Hammer {
+    client: Client,
     shared: Arc<Shared>,
-    task: JoinHandle<()>,
+    task: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -24,16 +25,15 @@ struct Shared {
 }
 
 impl Hammer {
-    /// Starts a client that has nothing to ask yet.
-    pub(super) fn start(client: Client) -> Self {
-        let shared = Arc::new(Shared::default());
-        let task = tokio::spawn(strike(client, Arc::clone(&shared)));
-        Self { shared, task }
+    /// A client that has nothing to ask yet.
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, shared: Arc::default(), task: None }
     }
 
     /// Runs these queries from now on and, once this returns, no others.
-    pub(super) async fn strike(&self, queries: Vec<String>) {
+    pub(super) async fn strike(&mut self, queries: Vec<String>) {
         *self.shared.queries.write().await = queries;
+        self.task.get_or_insert_with(|| tokio::spawn(strike(self.client.clone(), Arc::clone(&self.shared))));
     }
 
     /// Queries that did not succeed, and how.
@@ -43,9 +43,9 @@ impl Hammer {
 
     /// Ends the client and counts its queries.
     pub(super) async fn stop(self) -> u64 {
-        let Self { shared, task } = self;
+        let Self { client: _, shared, task } = self;
         shared.is_over.store(true, Ordering::Relaxed);
-        task.await.unwrap();
+        task.expect("it was told what to ask").await.unwrap();
         assert_eq!(*shared.refusals.lock().unwrap(), Vec::<String>::new());
         shared.count.load(Ordering::Relaxed)
     }
@@ -54,13 +54,9 @@ impl Hammer {
 async fn strike(client: Client, shared: Arc<Shared>) {
     while !shared.is_over.load(Ordering::Relaxed) {
         let queries = shared.queries.read().await;
-        if queries.is_empty() {
-            tokio::task::yield_now().await;
-            continue;
-        }
         let index = shared.count.fetch_add(1, Ordering::Relaxed);
         let query = &queries[usize::try_from(index).unwrap() % queries.len()];
-        if let Err(refusal) = client.query("", query).await {
+        if let Err(refusal) = client.query(UNLOGGED, query).await {
             shared.refusals.lock().unwrap().push(format!("{refusal}: {query}"));
         }
     }
