@@ -1,5 +1,7 @@
 //! Whatever is deleted or edited comes back, and nothing else moves; only a migration that has ended stays away.
 
+mod policy;
+
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -38,6 +40,8 @@ const REPAIR: Duration = Duration::from_secs(15);
 
 pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
     let stack = stage.shop();
+    // Ready by the time that they are looked at.
+    let watched = policy::make(stage)?;
     let (mut deleted, mut edited, mut refused) = (0, 0, 0);
     for (group, kind, path, foreign) in KINDS {
         let api = stage.dynamic(TEAM, group, kind)?;
@@ -58,11 +62,12 @@ pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
     super::sdk::send_one(&stack, "after-drift").await.context("the repaired stack takes no events")?;
     let jobs = delete_finished_jobs(stage, &stack).await?;
     let repaired = clickhouse_drift(stage, &stack).await?;
+    let by_policy = policy::change(stage, &watched).await?;
     stack.wait_current(Duration::from_mins(1)).await?;
     let again = children(&stack, &stage.dynamic(TEAM, "batch", "Job")?).await?.len();
     ensure!(again == 0, "{again} migrations were made again, although their work is done");
     Ok(format!(
-        "{deleted} children deleted and {edited} edited, each restored alone; {refused} edits of immutable Secrets refused by the API server; {jobs} finished migration deleted and, as its work is done, not made again; in ClickHouse: {repaired}"
+        "{deleted} children deleted and {edited} edited, each restored alone; {refused} edits of immutable Secrets refused by the API server; {jobs} finished migration deleted and, as its work is done, not made again; in ClickHouse: {repaired}; {by_policy}"
     ))
 }
 
