@@ -19,6 +19,7 @@ mod ledger;
 mod plan;
 mod profile;
 mod prove;
+mod request;
 mod right;
 mod shared;
 mod statement;
@@ -35,7 +36,7 @@ pub(crate) use desired::{Desired, DesiredRequest, Login, PasswordHash, Purpose, 
 pub(crate) use evidence::{Logged, fetch_last_use};
 #[cfg(test)]
 pub(crate) use ledger::Intent;
-pub(crate) use plan::{plan, restore_login, revocations, surplus};
+pub(crate) use plan::{contest, plan, restore_login, revocations, surplus};
 pub(crate) use profile::{Change, Hosts, Reader, Reads, Setting, hyperdx_settings};
 pub(crate) use prove::prove;
 pub(crate) use right::Right;

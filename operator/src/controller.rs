@@ -41,7 +41,7 @@ use weir_crds::{
     AnalyticsStack, AnalyticsStackStatus, ConditionType, DriftPolicy, SchemaStatus, SpoolStatus,
 };
 
-use crate::access::Owner;
+use crate::access::{self, Owner};
 use crate::kubernetes;
 use crate::metrics;
 
@@ -185,6 +185,7 @@ async fn steps(
     let view = View { stack: &checked, desired: &desired, observed };
     let handled = Handled { rotate: plan::handled_rotate(&view), revoke: plan::handled_revoke(&view) };
     let access_digest = plan::digest_in_order(&view);
+    let contest = observed.catalogue.as_ref().ok().and_then(|found| access::contest(&desired.access, found));
     let repaired = plan::drift(&view);
     let repaired = (!repaired.is_empty() && checked.drift == DriftPolicy::Enforce)
         .then(|| plan::cause(&view, &repaired));
@@ -205,7 +206,8 @@ async fn steps(
         report::repaired(ctx, stack, &cause).await;
     }
     let facts = Facts { access_digest, handled, ..facts(&checked, &desired, observed, &applied) };
-    (Outcome { holds: applied.holds, serves: observed.available_pods() > 0, facts }, applied.done)
+    let serves = observed.available_pods() > 0;
+    (Outcome { holds: applied.holds, serves, contest, facts }, applied.done)
 }
 
 fn build_desired(stack: &stack::Stack, owner: &Owner, observed: &observed::Observed) -> desired::Desired {

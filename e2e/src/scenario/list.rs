@@ -188,7 +188,7 @@ pub static SCENARIOS: [Scenario; 25] = [
     }),
     cluster(
         "rivals",
-        "two operators of two clusters, one ClickHouse, the same names: one owner, and no statement against it",
+        "two operators of two clusters, one ClickHouse, the same names: one owner that both name, and no statement against it",
         |stage, plan| Box::pin(rivals::run(stage, plan)),
     ),
     cluster("kill", "kill -9 of operator and ingest at random moments changes no outcome", |stage, plan| {

@@ -1,5 +1,5 @@
-//! Two operators of two clusters, one ClickHouse, the same names: one of them owns all, the other says who does, and
-//! neither takes anything from the other.
+//! Two operators of two clusters, one ClickHouse, the same names: one of them owns all, both say who does, and neither
+//! takes anything from the other.
 
 use std::time::{Duration, Instant};
 
@@ -51,8 +51,12 @@ async fn contend(stage: &Stage, watched: Duration) -> anyhow::Result<String> {
     let (first, second) = (first?, second?);
     let (owner, other) = settle(&first, &second).await?;
     let refusal = conflict(&other.get().await?).context("the other one names no conflict")?;
-    let named = format!("{}/{}", owner.namespace, owner.name);
+    let [named, refused] = [owner, other].map(|stack| format!("{}/{}", stack.namespace, stack.name));
     ensure!(refusal.contains(&named), "the other one does not name {named}: {refusal}");
+    let tells = |stack: &AnalyticsStack| told(stack).is_some_and(|told| told.contains(&refused));
+    let status = owner.wait("naming who asked for its names", SETTLED, tells).await?;
+    let contest = told(&status).unwrap_or_default();
+    ensure!(contest.contains(&named), "the owner does not name itself: {contest}");
     // What the owner had begun before it was ready ends within a pass.
     tokio::time::sleep(stage.drift_period()).await;
     let (before, started) = (statements(stage).await?, Instant::now());
@@ -62,7 +66,10 @@ async fn contend(stage: &Stage, watched: Duration) -> anyhow::Result<String> {
         for (stack, wanted) in [(owner, true), (other, false)] {
             let status = stack.get().await?;
             let is_current = judgement(&status) == Judgement::Current;
-            ensure!(is_current == wanted, "after {} s: {}", started.elapsed().as_secs(), summary(&status));
+            let names_owner = if wanted { told(&status) } else { conflict(&status) };
+            let names_owner = names_owner.is_some_and(|told| told.contains(&named));
+            let is_as_wanted = is_current == wanted && names_owner;
+            ensure!(is_as_wanted, "after {} s: {}", started.elapsed().as_secs(), summary(&status));
         }
         stage.query_as(&login["username"], &login["password"], "SELECT 1").await?;
         looks += 1;
@@ -72,11 +79,13 @@ async fn contend(stage: &Stage, watched: Duration) -> anyhow::Result<String> {
     ensure!(sent == 0, "{sent} statements changed access meanwhile");
     let owners = stage.query(&owners()).await?;
     ensure!(owners.trim() == named, "the ledger gives the names to: {owners}");
-    for stack in [other, owner] {
-        stack.delete(Duration::from_mins(1)).await?;
-    }
+    other.delete(Duration::from_mins(1)).await?;
+    let forgets = |stack: &AnalyticsStack| told(stack).is_some_and(|told| !told.contains(&refused));
+    owner.wait("done with who asked for its names, who is deleted", SETTLED, forgets).await?;
+    owner.delete(Duration::from_mins(1)).await?;
     Ok(format!(
-        "{named} owns the names in {looks} looks over {} s, with 0 statements that change access by either; the other says: {refusal}",
+        "{named} owns the names in {looks} looks over {} s, each at both statuses, which name it, with 0 statements that change \
+         access by either; the other says: {refusal}; the owner says: {contest}",
         watched.as_secs()
     ))
 }
@@ -104,6 +113,13 @@ fn conflict(stack: &AnalyticsStack) -> Option<String> {
     let is_conflict = reason == Reason::OwnershipConflict.as_str();
     let waits = stack.status.as_ref()?.blocked_by.first()?;
     is_conflict.then(|| waits.hint.clone())
+}
+
+/// What a stack says of its access.
+fn told(stack: &AnalyticsStack) -> Option<String> {
+    let conditions = &stack.status.as_ref()?.conditions;
+    let access = |type_: &str| type_ == ConditionType::AccessReady.as_str();
+    conditions.iter().find(|condition| access(&condition.type_)).map(|condition| condition.message.clone())
 }
 
 /// Statements of both operators about these stacks that change access.

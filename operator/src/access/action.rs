@@ -4,8 +4,9 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::desired::User;
 use super::ledger::Intent;
+use super::request::Request;
 use super::right::{Right, rights_sql};
-use super::{Class, Entity};
+use super::{Class, Entity, Owner};
 
 /// A name to claim in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,15 @@ pub(crate) enum Action {
     CloseIntents(Vec<Intent>),
     /// Notes that claims stay with the data of a deleted stack.
     RetainIntents(Vec<Intent>),
+    /// Tells the owner of a name that this stack asked for it.
+    RecordRequest {
+        /// What is asked for.
+        entity: Entity,
+        /// Who asks.
+        asker: Owner,
+    },
+    /// Takes requests back.
+    WithdrawRequests(Vec<Request>),
     /// Makes a database; fails when it exists.
     CreateDatabase(String),
     /// Makes a role; fails when it exists.
@@ -87,6 +97,11 @@ impl std::fmt::Display for Action {
             }
             Self::RetainIntents(intents) => {
                 write!(formatter, "keep the claim on {}", listed(intents.iter().map(|intent| &intent.entity)))
+            }
+            Self::RecordRequest { entity, .. } => write!(formatter, "note that {entity} was asked for"),
+            Self::WithdrawRequests(requests) => {
+                let entities = requests.iter().map(|request| &request.entity);
+                write!(formatter, "withdraw the request for {}", listed(entities))
             }
             Self::CreateDatabase(name) => write!(formatter, "create database {name}"),
             Self::CreateRole(name) => write!(formatter, "create role {name}"),

@@ -4,13 +4,14 @@ use uuid::Uuid;
 use weir_crds::Reason;
 
 use super::action::{Action, Claim};
-use super::catalogue::{Catalogue, fetch_catalogue, open_intents};
+use super::catalogue::{Catalogue, UNKNOWN_TABLE, fetch_catalogue, open_intents};
 use super::desired::PasswordHash;
 use super::ledger::{Intent, OwnershipConflict, State, head, insert_statement};
 use super::statement::statements;
 use super::{Entity, Owner};
 use crate::clickhouse::{self, Connection};
 
+const UNKNOWN_DATABASE: u32 = 81;
 const DATABASE_ALREADY_EXISTS: u32 = 82;
 const ACCESS_ENTITY_ALREADY_EXISTS: u32 = 493;
 const ACCESS_STORAGE_READONLY: u32 = 495;
@@ -25,6 +26,16 @@ pub(crate) enum Error {
         action: String,
         /// Why.
         source: clickhouse::Error,
+    },
+    /// The server answered that it did something, and shows nothing of it.
+    #[error(
+        "failed to {action}: ClickHouse at {endpoint} answered that it was done, and shows nothing of it"
+    )]
+    Swallowed {
+        /// The action, redacted.
+        action: String,
+        /// Where.
+        endpoint: String,
     },
     /// Somebody else was first.
     #[error("failed to claim a name")]
@@ -60,6 +71,7 @@ impl Error {
     pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::Statement { source, .. } => source.reason(),
+            Self::Swallowed { .. } => Reason::ClickhouseError,
             Self::Conflict(_) | Self::FixedByServer { .. } => Reason::OwnershipConflict,
             Self::Login { source: Some(source), .. } if source.is_transient() => source.reason(),
             Self::Login { .. } | Self::Rights { .. } => Reason::LoginNotProven,
@@ -70,6 +82,9 @@ impl Error {
     pub(crate) fn hint(&self) -> String {
         match self {
             Self::Statement { source, .. } => source.hint(),
+            Self::Swallowed { endpoint, .. } => format!(
+                "{endpoint} answered that it was done, and shows nothing of it; check that a ClickHouse answers there itself, that its disk can be written, and that several endpoints share the database weir_ledger"
+            ),
             Self::Conflict(conflict) => conflict.hint(),
             Self::FixedByServer { action } => {
                 format!(
@@ -134,7 +149,8 @@ fn stale_claims(catalogue: &Catalogue, owner: &Owner, error: &Error) -> Vec<Inte
     catalogue.open_intents().iter().filter(is_stale).cloned().collect()
 }
 
-/// Claims names and reads back who is first. Claims that are not first are closed at once.
+/// Claims names and reads back who is first. Claims that are not first are closed at once. A claim that does not show was
+/// never made, whatever the server said, and says nothing of who owns the name.
 async fn record_intents(
     connection: &Connection,
     owner: &Owner,
@@ -144,7 +160,17 @@ async fn record_intents(
     let failed = |source| refused(action, source);
     let claimed: Vec<_> = claims.iter().map(|claim| new_intent(owner, claim)).collect();
     connection.execute(&insert_statement(&claimed, State::Claimed)).await.map_err(failed)?;
-    let open = open_intents(connection).await.map_err(failed)?;
+    let open = match open_intents(connection).await {
+        Ok(open) => open,
+        Err(error) if matches!(error.code(), Some(UNKNOWN_TABLE | UNKNOWN_DATABASE)) => {
+            return Err(swallowed(action, connection));
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let shows = |claim: &Intent| open.iter().any(|intent| intent.nonce == claim.nonce);
+    if !claimed.iter().all(shows) {
+        return Err(swallowed(action, connection));
+    }
     let owner_of = |intent: &Intent| head(&open, &intent.entity).map(|first| first.owner.clone());
     let (won, lost): (Vec<_>, Vec<_>) =
         claimed.into_iter().partition(|intent| owner_of(intent).is_some_and(|first| owner.succeeds(&first)));
@@ -152,6 +178,10 @@ async fn record_intents(
     let Some(first_lost) = lost.first() else { return Ok(()) };
     connection.execute(&insert_statement(&lost, State::Closed)).await.map_err(failed)?;
     Err(OwnershipConflict { entity: first_lost.entity.clone(), owner: owner_of(first_lost) }.into())
+}
+
+fn swallowed(action: &Action, connection: &Connection) -> Error {
+    Error::Swallowed { action: action.to_string(), endpoint: connection.endpoint().to_owned() }
 }
 
 fn new_intent(owner: &Owner, claim: &Claim) -> Intent {
@@ -173,6 +203,8 @@ fn refused(action: &Action, source: clickhouse::Error) -> Error {
         | Action::RecordIntents(_)
         | Action::CloseIntents(_)
         | Action::RetainIntents(_)
+        | Action::RecordRequest { .. }
+        | Action::WithdrawRequests(_)
         | Action::AlterUser(_)
         | Action::ExpireUser(..)
         | Action::Grant { .. }

@@ -8,10 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::ledger::{self, Intent, IntentRow};
-use super::profile::Setting;
+use super::profile::{Automatic, Setting};
+use super::request::{self, Request, RequestRow};
 use super::right::{GrantRow, Grants, PrivilegeRow, Privileges};
 use super::{Desired, Entity, Kind};
 use crate::clickhouse::{Connection, Error};
+
+/// Code with which ClickHouse refuses a table that does not exist.
+pub(super) const UNKNOWN_TABLE: u32 = 60;
 
 /// What one ClickHouse holds, as its first endpoint sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,8 +34,12 @@ pub(crate) struct Catalogue {
     pub(super) role_grants: BTreeMap<Entity, BTreeSet<String>>,
     /// Which privileges a group holds.
     pub(super) privileges: Privileges,
+    /// What the server chooses where a setting leaves it to it.
+    pub(super) automatic: Automatic,
     /// Open claims, oldest first; `None` when the ledger does not exist yet.
     pub(crate) intents: Option<Vec<Intent>>,
+    /// Requests for names of others that were refused, oldest first.
+    pub(super) requests: Vec<Request>,
     /// The other endpoints, each with what it holds or why it could not be read.
     pub(crate) others: Vec<(String, Result<Catalogue, Error>)>,
 }
@@ -73,6 +81,8 @@ async fn fetch_endpoint(connection: &Connection) -> Result<Catalogue, Error> {
     let settings = settings::fetch(connection).await?;
     let grants = connection.rows::<GranteeRow<GrantRow>>("SELECT * FROM system.grants").await?;
     let role_grants = connection.rows::<GranteeRow<RoleGrantRow>>("SELECT * FROM system.role_grants").await?;
+    let intents = fetch_intents(connection, databases.contains(ledger::DATABASE)).await?;
+    let requests = if intents.is_some() { fetch_requests(connection).await? } else { Vec::new() };
     Ok(Catalogue {
         administrator: connection.user().to_owned(),
         roles: names(connection, "SELECT name FROM system.roles").await?,
@@ -80,7 +90,9 @@ async fn fetch_endpoint(connection: &Connection) -> Result<Catalogue, Error> {
         grants: collect_grants(grants, &privileges),
         role_grants: collect_role_grants(role_grants),
         privileges,
-        intents: fetch_intents(connection, databases.contains(ledger::DATABASE)).await?,
+        automatic: settings::fetch_automatic(connection).await?,
+        intents,
+        requests,
         databases,
         others: Vec::new(),
     })
@@ -88,7 +100,6 @@ async fn fetch_endpoint(connection: &Connection) -> Result<Catalogue, Error> {
 
 /// Reads the open claims; `None` when the ledger's table does not exist.
 async fn fetch_intents(connection: &Connection, database_exists: bool) -> Result<Option<Vec<Intent>>, Error> {
-    const UNKNOWN_TABLE: u32 = 60;
     if !database_exists {
         return Ok(None);
     }
@@ -102,6 +113,15 @@ async fn fetch_intents(connection: &Connection, database_exists: bool) -> Result
 pub(super) async fn open_intents(connection: &Connection) -> Result<Vec<Intent>, Error> {
     let rows = connection.rows::<IntentRow>(&ledger::open_query()).await?;
     Ok(rows.into_iter().map(Intent::from).collect())
+}
+
+/// Reads the refused requests; none where an older operator made the ledger and nothing was refused since.
+async fn fetch_requests(connection: &Connection) -> Result<Vec<Request>, Error> {
+    match connection.rows::<RequestRow>(&request::open_query()).await {
+        Ok(rows) => Ok(rows.into_iter().map(Request::from).collect()),
+        Err(error) if error.code() == Some(UNKNOWN_TABLE) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }
 
 async fn names(connection: &Connection, query: &str) -> Result<BTreeSet<String>, Error> {

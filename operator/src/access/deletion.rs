@@ -6,11 +6,11 @@ use super::action::Action;
 use super::catalogue::Catalogue;
 use super::desired::{Desired, PasswordHash};
 use super::ledger::Intent;
-use super::plan::drops;
+use super::plan::{drops, withdrawals};
 use super::statement::statements;
 use super::{Class, Owner};
 
-/// Drops the stack's users and roles and keeps its data with a note in the ledger. Empty when that has been done.
+/// Drops the stack's users and roles, keeps its data with a note in the ledger, and takes its requests back. Empty when that has been done.
 pub(crate) fn deletion(owner: &Owner, catalogue: &Catalogue) -> Vec<Action> {
     let own = |intent: &&Intent| owner.succeeds(&intent.owner);
     let (kept, dropped): (Vec<_>, Vec<_>) = catalogue
@@ -24,6 +24,7 @@ pub(crate) fn deletion(owner: &Owner, catalogue: &Catalogue) -> Vec<Action> {
     if !unmarked.is_empty() {
         actions.push(Action::RetainIntents(unmarked));
     }
+    actions.extend(withdrawals(owner, catalogue, None));
     actions
 }
 

@@ -23,7 +23,7 @@
 
 use serde::Deserialize;
 
-use super::{Class, Entity, Kind, Owner};
+use super::{Class, Entity, Kind, Owner, request};
 use crate::quote::literal;
 
 /// Database of the ledger.
@@ -49,6 +49,7 @@ pub(super) fn create_statements() -> Vec<String> {
              recorded_at DateTime64(6, 'UTC') DEFAULT now64(6) COMMENT 'For people; the order is that of _block_number'\
              ) ENGINE = MergeTree ORDER BY (kind, name, nonce) SETTINGS enable_block_number_column = 1"
         ),
+        request::create_statement(),
     ]
 }
 

@@ -6,9 +6,10 @@ use super::action::{Action, Claim};
 use super::catalogue::{Catalogue, UserState};
 use super::desired::{Desired, User};
 use super::ledger::{self, Intent, OwnershipConflict};
-use super::profile::{Hosts, Setting, canonical_network};
+use super::profile::{Automatic, Hosts, Setting, canonical_network};
+use super::request::Request;
 use super::right::{Grants, Right};
-use super::{Class, Entity, Kind};
+use super::{Class, Entity, Kind, Owner};
 
 /// What is missing, and what cannot be had.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,14 +48,16 @@ pub(crate) fn plan(desired: &Desired, catalogue: &Catalogue) -> Plan {
             Standing::Taken(conflict) => conflicts.push(conflict),
         }
     }
+    let requests = requests(desired, catalogue, &conflicts);
     if conflicts.iter().any(|conflict| conflict.entity.kind == Kind::Database) {
-        return Plan { actions: Vec::new(), conflicts };
+        return Plan { actions: requests, conflicts };
     }
     let ours = |entity: &Entity| !conflicts.iter().any(|conflict| conflict.entity == *entity);
     let mut actions = ledger_actions(catalogue, claims, &inherited);
     actions.extend(stale_migrations(desired, catalogue));
     actions.extend(entity_actions(desired, catalogue, &ours));
     actions.extend(inherited_logins(desired, catalogue, &inherited));
+    actions.extend(requests);
     Plan { actions, conflicts }
 }
 
@@ -88,6 +91,38 @@ fn ledger_actions(catalogue: &Catalogue, claims: Vec<Claim>, inherited: &[Intent
         actions.push(Action::CloseIntents(inherited.to_vec()));
     }
     actions
+}
+
+/// Lets the owner of a name that the stack needs know of it, once: the first such name stands for all. What was asked for
+/// and is not needed any more, or is had by now, is taken back.
+fn requests(desired: &Desired, catalogue: &Catalogue, conflicts: &[OwnershipConflict]) -> Vec<Action> {
+    let refused = conflicts.iter().find(|conflict| conflict.owner.is_some()).map(|refused| &refused.entity);
+    let mut actions: Vec<_> = withdrawals(&desired.owner, catalogue, refused).into_iter().collect();
+    let is_known = |entity: &&Entity| of_stack(&desired.owner, catalogue).any(|own| own.entity == **entity);
+    if let Some(entity) = refused.filter(|entity| !is_known(entity)) {
+        actions.push(Action::RecordRequest { entity: entity.clone(), asker: desired.owner.clone() });
+    }
+    actions
+}
+
+/// Takes back what a stack asked for, but for one name.
+pub(super) fn withdrawals(owner: &Owner, catalogue: &Catalogue, but: Option<&Entity>) -> Option<Action> {
+    let over: Vec<_> =
+        of_stack(owner, catalogue).filter(|request| Some(&request.entity) != but).cloned().collect();
+    (!over.is_empty()).then_some(Action::WithdrawRequests(over))
+}
+
+fn of_stack<'a>(owner: &'a Owner, catalogue: &'a Catalogue) -> impl Iterator<Item = &'a Request> {
+    catalogue.requests.iter().filter(move |request| owner.succeeds(&request.asker))
+}
+
+/// What there is to say of others that asked for names of the stack: whose the names are, and who was refused them.
+pub(crate) fn contest(desired: &Desired, catalogue: &Catalogue) -> Option<String> {
+    let is_other = |request: &&Request| !desired.owner.succeeds(&request.asker);
+    let of_own = |request: &&Request| owns(desired, catalogue, &request.entity);
+    let told = catalogue.requests.iter().filter(is_other).filter(of_own).map(ToString::to_string);
+    let told: Vec<_> = told.collect();
+    (!told.is_empty()).then(|| format!("its names belong to {}; {}", desired.owner, told.join("; ")))
 }
 
 /// Starting a migration run ends the earlier ones: ClickHouse cannot check a fencing token, but it can refuse a user.
@@ -142,7 +177,7 @@ fn user_actions(user: &User, catalogue: &Catalogue) -> Vec<Action> {
     let mut actions = Vec::new();
     match catalogue.users.get(&user.name) {
         None => actions.push(Action::CreateUser(user.clone())),
-        Some(state) if !is_as_desired(user, state) => {
+        Some(state) if !is_as_desired(user, state, &catalogue.automatic) => {
             actions.push(Action::AlterUser(User { password: None, ..user.clone() }));
         }
         Some(_) => {}
@@ -157,7 +192,7 @@ fn user_actions(user: &User, catalogue: &Catalogue) -> Vec<Action> {
     actions
 }
 
-fn is_as_desired(user: &User, state: &UserState) -> bool {
+fn is_as_desired(user: &User, state: &UserState, automatic: &Automatic) -> bool {
     let canonical = |networks: &BTreeSet<String>| -> BTreeSet<String> {
         networks.iter().map(|network| canonical_network(network)).collect()
     };
@@ -166,9 +201,10 @@ fn is_as_desired(user: &User, state: &UserState) -> bool {
         Hosts::None => !state.has_names && state.networks.is_empty(),
         Hosts::Networks(networks) => !state.has_names && canonical(&state.networks) == canonical(networks),
     };
-    let mut settings: Vec<_> = user.settings.iter().cloned().map(Setting::canonical).collect();
-    settings.sort();
-    hosts && state.default_roles_all && state.settings == settings
+    let settings = |settings: &[Setting]| -> BTreeSet<Setting> {
+        settings.iter().map(|setting| setting.clone().canonical(automatic)).collect()
+    };
+    hosts && state.default_roles_all && settings(&state.settings) == settings(&user.settings)
 }
 
 fn grant(to: Entity, rights: &[Right], catalogue: &Catalogue) -> Option<Action> {

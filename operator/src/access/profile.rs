@@ -1,6 +1,6 @@
 //! How a declared reader may read: what of the database, from where, and with which settings. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::right::{Right, Scope};
@@ -54,6 +54,9 @@ pub(crate) struct Setting {
     pub(crate) change: Change,
 }
 
+/// Settings whose value the server can choose, each with the number that it chooses.
+pub(crate) type Automatic = BTreeMap<String, String>;
+
 /// Whether a user may change a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Change {
@@ -104,12 +107,17 @@ impl Setting {
         sql
     }
 
-    /// The setting as the server shows it, which writes truth values as numbers.
-    pub(crate) fn canonical(self) -> Self {
+    /// The setting in the one form of all that mean the same on a server. It writes truth values as numbers, and an automatic
+    /// number of threads, which 0 asks for as well, as the number that it comes to there.
+    pub(crate) fn canonical(self, automatic: &Automatic) -> Self {
+        let automatic = automatic.get(&self.name);
         let number = |value: Option<String>| {
             value.map(|value| match value.as_str() {
                 "true" => "1".to_owned(),
                 "false" => "0".to_owned(),
+                "auto" | "0" => automatic.cloned().unwrap_or(value),
+                // As other versions show it.
+                text if text.contains("auto(") => automatic.cloned().unwrap_or(value),
                 _ => value,
             })
         };

@@ -4,6 +4,7 @@ use super::action::Action;
 use super::desired::{PasswordHash, User};
 use super::ledger::{State, create_statements, insert_statement};
 use super::profile::{hosts_sql, settings_sql};
+use super::request::{self, State as RequestState};
 use super::right::rights_sql;
 use super::{Entity, Kind};
 use crate::quote::{identifier, literal};
@@ -16,6 +17,15 @@ pub(super) fn statements(action: &Action, unknown: &PasswordHash) -> Vec<String>
         Action::RecordIntents(_) => Vec::new(),
         Action::CloseIntents(intents) => vec![insert_statement(intents, State::Closed)],
         Action::RetainIntents(intents) => vec![insert_statement(intents, State::Retained)],
+        Action::RecordRequest { entity, asker } => {
+            // A ledger that an older operator made has no such table.
+            let request = request::insert_statement([(entity, asker)], RequestState::Refused);
+            vec![request::create_statement(), request]
+        }
+        Action::WithdrawRequests(requests) => {
+            let requests = requests.iter().map(|request| (&request.entity, &request.asker));
+            vec![request::insert_statement(requests, RequestState::Withdrawn)]
+        }
         Action::CreateDatabase(name) => vec![format!("CREATE DATABASE {}", identifier(name))],
         Action::CreateRole(name) => vec![format!("CREATE ROLE {}", identifier(name))],
         Action::CreateUser(user) => vec![create_user(user, unknown)],

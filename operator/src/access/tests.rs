@@ -8,6 +8,7 @@ use super::action::Claim;
 use super::desired::User;
 use super::ledger::{Intent, OwnershipConflict};
 use super::plan::Plan;
+use super::request::Request;
 use super::right::Scope;
 use super::*;
 use crate::names::ClickhouseNames;

@@ -314,7 +314,9 @@ fn changed(action: &access::Action) -> String {
         access::Action::CreateLedger
         | access::Action::RecordIntents(_)
         | access::Action::CloseIntents(_)
-        | access::Action::RetainIntents(_) => "ownership ledger".into(),
+        | access::Action::RetainIntents(_)
+        | access::Action::RecordRequest { .. }
+        | access::Action::WithdrawRequests(_) => "ownership ledger".into(),
         access::Action::CreateDatabase(name) => format!("database {name}"),
         access::Action::CreateRole(name) | access::Action::DropRole(name) => format!("role {name}"),
         access::Action::CreateUser(user) | access::Action::AlterUser(user) => format!("user {}", user.name),

@@ -11,7 +11,7 @@ use super::observed::Observed;
 use super::plan::Hold;
 use super::plan::deletion::{Deletion, plan};
 use super::stack::Stack;
-use super::status::{Facts, Outcome};
+use super::status::Outcome;
 use super::validate::{Found, Rules, validate};
 use super::{Context, Error, apply, build_desired, log, observe, owner, report, requeue, status};
 use crate::access;
@@ -55,8 +55,7 @@ pub(super) async fn pass(
     }
     let outcome = Outcome {
         holds: applied.holds.into_iter().map(|hold| deleting(hold, planned.until)).collect(),
-        serves: false,
-        facts: Facts::default(),
+        ..Outcome::default()
     };
     let generation = stack.metadata.generation.unwrap_or(0);
     let status = status::derive(previous, generation, &outcome, observe::now());

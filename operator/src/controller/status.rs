@@ -45,6 +45,8 @@ pub(crate) struct Outcome {
     pub(crate) holds: Vec<Hold>,
     /// Whether some ingest pod serves.
     pub(crate) serves: bool,
+    /// Who else asked for the stack's names; said where access is in order.
+    pub(crate) contest: Option<String>,
     /// Facts to show; none leaves those of the status before.
     pub(crate) facts: Facts,
 }
@@ -124,7 +126,7 @@ pub(crate) fn begin(
         blocks: true,
         until: None,
     };
-    let outcome = Outcome { holds: vec![start], serves, facts: Facts::default() };
+    let outcome = Outcome { holds: vec![start], serves, ..Outcome::default() };
     let mut status = derive(previous, generation, &outcome, now);
     status.blocked_by.clear();
     status
@@ -189,7 +191,16 @@ impl Judge<'_> {
             Some(hold) if is_before(hold.stage, stage) => {
                 Judgement::new(Truth::Unknown, Reason::Waiting, format!("waits for {}", hold.object))
             }
-            Some(_) | None => Judgement::new(Truth::True, Reason::Succeeded, "as the spec says"),
+            Some(_) | None => Judgement::new(Truth::True, Reason::Succeeded, self.in_order(stage)),
+        }
+    }
+
+    fn in_order(&self, stage: ConditionType) -> String {
+        match &self.outcome.contest {
+            Some(contest) if stage == ConditionType::AccessReady => {
+                cut(&format!("as the spec says; {contest}"))
+            }
+            Some(_) | None => "as the spec says".into(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::super::profile::{Change, Setting};
+use super::super::profile::{Automatic, Change, Setting};
 use crate::clickhouse::{Connection, Error};
 
 /// Profile that every user has who was given none.
@@ -43,6 +43,18 @@ pub(super) async fn fetch(connection: &Connection) -> Result<Elements, Error> {
     Ok(elements)
 }
 
+/// Reads what the server chooses where it may: the default of such a setting is shown as `'auto(8)'`.
+pub(super) async fn fetch_automatic(connection: &Connection) -> Result<Automatic, Error> {
+    #[derive(Deserialize)]
+    struct Row {
+        name: String,
+        number: String,
+    }
+    let query =
+        "SELECT name, extract(default, 'auto.([0-9]+)') AS number FROM system.settings WHERE number != ''";
+    Ok(connection.rows::<Row>(query).await?.into_iter().map(|row| (row.name, row.number)).collect())
+}
+
 impl Elements {
     /// Settings of a user and of the profiles that it was given, sorted.
     pub(super) fn of_user(&self, user: &str) -> Vec<Setting> {
@@ -71,6 +83,6 @@ impl Row {
             Some(_) | None => Change::Writable,
         };
         let (value, min, max) = (self.value.clone(), self.min.clone(), self.max.clone());
-        Some(Setting { name: self.setting_name.clone()?, value, min, max, change }.canonical())
+        Some(Setting { name: self.setting_name.clone()?, value, min, max, change })
     }
 }

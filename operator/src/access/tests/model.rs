@@ -38,6 +38,11 @@ pub(crate) fn apply(catalogue: &mut Catalogue, owner: &Owner, action: &Action) {
                 .filter(|intent| is_kept(intent))
                 .for_each(|intent| intent.retained = true);
         }
+        Action::RecordRequest { entity, asker } => {
+            let request = Request { entity: entity.clone(), asker: asker.clone(), asked_at: 0 };
+            catalogue.requests.push(request);
+        }
+        Action::WithdrawRequests(over) => catalogue.requests.retain(|request| !over.contains(request)),
         Action::CreateDatabase(name) => assert!(catalogue.databases.insert(name.clone()), "{name} exists"),
         Action::CreateRole(name) => assert!(catalogue.roles.insert(name.clone()), "{name} exists"),
         Action::CreateUser(user) => {
@@ -91,8 +96,7 @@ fn state(user: &User) -> UserState {
         Hosts::None => std::collections::BTreeSet::new(),
         Hosts::Networks(networks) => networks.clone(),
     };
-    let mut settings: Vec<_> = user.settings.iter().cloned().map(Setting::canonical).collect();
-    settings.sort();
+    let settings = user.settings.clone();
     UserState {
         any_host: user.hosts == Hosts::Any,
         has_names: false,

@@ -73,7 +73,7 @@ fn a_name_that_nobody_claimed_is_foreign_and_left_alone() {
 }
 
 #[test]
-fn another_cluster_with_the_same_names_is_told_the_owner_and_does_nothing() {
+fn another_cluster_with_the_same_names_is_told_the_owner_asks_once_and_the_owner_is_told() {
     let first = Stack::new("shop", "web");
     let mut second = Stack::new("shop", "web");
     second.owner.cluster_id = "cluster-b".into();
@@ -81,10 +81,36 @@ fn another_cluster_with_the_same_names_is_told_the_owner_and_does_nothing() {
     pass(&mut catalogue, &first.desired(&first.logins()));
     let desired = second.desired(&second.logins());
     let Plan { actions, conflicts } = plan(&desired, &catalogue);
-    assert_eq!(actions, []);
+    let entity = Entity::database(&first.names.database);
+    assert_eq!(actions, [Action::RecordRequest { entity, asker: second.owner.clone() }]);
     assert!(conflicts.iter().all(|conflict| conflict.owner == Some(first.owner.clone())));
+    apply_all(&actions, &mut catalogue, &second.owner);
+    assert_eq!(plan(&desired, &catalogue).actions, [], "it asks once");
     assert_eq!(surplus(&desired, &catalogue), []);
-    assert_eq!(deletion(&second.owner, &catalogue), []);
+    assert_eq!(contest(&desired, &catalogue), None, "what it asked for is not its own");
+
+    let owned = first.desired(&first.logins());
+    assert_eq!((plan(&owned, &catalogue).actions, surplus(&owned, &catalogue)), (Vec::new(), Vec::new()));
+    let told = contest(&owned, &catalogue).unwrap();
+    assert!([&first.owner, &second.owner].iter().all(|owner| told.contains(&owner.to_string())), "{told}");
+
+    let withdrawal = deletion(&second.owner, &catalogue);
+    assert_eq!(texts(&withdrawal), ["withdraw the request for database weir_shop__web"]);
+    apply_all(&withdrawal, &mut catalogue, &second.owner);
+    assert_eq!(contest(&owned, &catalogue), None);
+}
+
+#[test]
+fn a_stack_that_has_its_names_by_now_takes_its_request_back() {
+    let stack = Stack::new("shop", "web");
+    let desired = stack.desired(&stack.logins());
+    let mut catalogue = empty_server();
+    let earlier = Owner { uid: "earlier".into(), ..stack.owner.clone() };
+    let entity = Entity::database(&stack.names.database);
+    catalogue.requests = vec![Request { entity, asker: earlier, asked_at: 0 }];
+    let done = texts(&pass(&mut catalogue, &desired));
+    assert!(done.contains(&"withdraw the request for database weir_shop__web".to_owned()), "{done:?}");
+    assert_eq!(pass(&mut catalogue, &desired), []);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod canonical;
 mod client;
 mod edits;
+mod forms;
+mod ledger;
 mod quoting;
 mod shared;
 mod users;

@@ -26,7 +26,7 @@ fn hold(stage: ConditionType, reason: Reason) -> Hold {
 }
 
 fn outcome(holds: Vec<Hold>, serves: bool) -> Outcome {
-    Outcome { holds, serves, facts: Facts::default() }
+    Outcome { holds, serves, ..Outcome::default() }
 }
 
 fn ready_before() -> AnalyticsStackStatus {
@@ -86,6 +86,21 @@ fn a_wait_that_blocks_nothing_leaves_the_stack_ready() {
     assert_eq!(condition(&status, "Ready"), Some(("True", "Waiting")));
     assert_eq!(condition(&status, "AccessReady"), Some(("True", "Succeeded")));
     assert_eq!(verdict(status), Verdict::InProgress);
+}
+
+#[test]
+fn a_contest_is_told_where_access_is_in_order_and_moves_nothing_else() {
+    let plain = ready_before();
+    let contest = Some("its names belong to it; another asked".to_owned());
+    let contested = Outcome { contest, ..outcome(Vec::new(), true) };
+    let told = derive(&plain, GENERATION, &contested, at(1));
+    let changed: Vec<_> =
+        told.conditions.iter().filter(|condition| !plain.conditions.contains(condition)).collect();
+    assert_eq!(changed.len(), 1, "{changed:?}");
+    assert_eq!(changed[0].type_, "AccessReady");
+    assert_eq!(changed[0].message, "as the spec says; its names belong to it; another asked");
+    assert_eq!(verdict(told.clone()), Verdict::Current);
+    assert_eq!(derive(&told, GENERATION, &contested, at(9)), told);
 }
 
 #[test]
