@@ -81,7 +81,7 @@ impl Plan {
 /// Builds and installs what the wanted stories need; outside of the sandbox.
 pub fn prepare(wanted: &[String]) -> anyhow::Result<()> {
     let is_needed = |need: Need| chosen(wanted).any(|scenario| scenario.needs.contains(&need));
-    // The cluster takes the service and the engine too, and building the service alone would build it anew.
+    // The cluster takes the service and the engine too.
     let is_part = |need: Need| need == Need::Standalone && is_needed(Need::Cluster);
     Need::ALL.into_iter().filter(|need| is_needed(*need) && !is_part(*need)).try_for_each(Need::prepare)
 }

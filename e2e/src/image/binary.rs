@@ -49,8 +49,12 @@ fn build(names: &[&str]) -> anyhow::Result<()> {
     // Without an explicit target the flags would reach build scripts and macros, which cannot be static.
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--release", "--locked", "--target", &target]);
+    // Both packages whatever is wanted: features are then the same, and nothing is built twice.
+    for package in [INGEST, OPERATOR] {
+        cargo.args(["--package", package]);
+    }
     for name in names {
-        cargo.args(["--package", name, "--bin", name]);
+        cargo.args(["--bin", name]);
     }
     cargo.current_dir(workspace()?).env("RUSTFLAGS", "-C target-feature=+crt-static");
     run(&mut cargo, &Hint::new("install Rust (https://rustup.rs)", "")).map(drop)
