@@ -37,7 +37,7 @@ pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
         ("POD_NAME", "weir-rival"),
     ];
     let second = OperatorProcess::beside(stage, &second).await?;
-    let watched = plan.pick(Duration::from_secs(20), Duration::from_mins(10));
+    let watched = plan.pick(Duration::from_secs(10), Duration::from_mins(10));
     let told = contend(stage, watched).await;
     drop(second);
     first.restore_deployment(stage)?;
