@@ -40,10 +40,7 @@ pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
 }
 
 async fn explore(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
-    let mut lanes = Vec::new();
-    for number in 0..plan.pick(1, LANES) {
-        lanes.push(Lane::start(stage, number).await?);
-    }
+    let mut lanes = try_join_all((0..plan.pick(1, LANES)).map(|number| Lane::start(stage, number))).await?;
     let mut told = String::from("calls that change something, and deaths before or after one:");
     let mut random = plan.random();
     let sampled = PAIRS.choose(&mut random).copied();
