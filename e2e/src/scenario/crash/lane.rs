@@ -134,10 +134,13 @@ impl<'a> Lane<'a> {
     }
 
     async fn end(&self, verb: Verb, stack: &Stack) -> anyhow::Result<String> {
-        match verb {
-            Verb::Delete => normal_form::render_deleted(self.stage, stack).await,
-            _ => normal_form::render(self.stage, stack).await,
-        }
+        let end = match verb {
+            Verb::Delete => normal_form::render_deleted(self.stage, stack).await?,
+            _ => normal_form::render(self.stage, stack).await?,
+        };
+        // Each lane has a port of its own.
+        let port = self.gate.clickhouse.rsplit_once(':').map_or("", |(_, port)| port);
+        Ok(end.replace(port, "PORT"))
     }
 
     async fn expect(&self, verb: Verb, stack: &Stack, expected: &str) -> anyhow::Result<()> {
