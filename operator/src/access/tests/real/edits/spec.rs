@@ -82,7 +82,10 @@ impl Spec {
                 *[Change::Writable, Change::Const, Change::ChangeableInReadonly].choose(random).unwrap();
             let [min, value, max] = bounds.map(|bound| random.random_bool(0.7).then_some(bound));
             let is_empty = min.is_none() && value.is_none() && max.is_none() && change == Change::Writable;
-            let value = value.or(is_empty.then_some(bounds[1]));
+            // Without a value the server's own is in force, and choosing that is no change, whatever the limits say. Only
+            // of the threads it can be one that the test tries: the number of cores.
+            let is_guessed = value.is_none() && setting == "max_threads";
+            let value = value.or((is_empty || is_guessed).then_some(bounds[1]));
             self.settings.insert(setting, Limits { value, min, max, change });
         }
     }
