@@ -89,6 +89,10 @@ impl Blow {
                 let ballast = ground.disk.fill()?;
                 pause(random, 1000, 2000).await;
                 drop(ballast);
+                // So can an insert, which is not confirmed then; whoever frees a full disk restarts ClickHouse, and it sets
+                // aside what it cannot read.
+                ground.weir.clickhouse().kill_engine()?;
+                ground.engine_answers().await?;
                 ground.weir.query("SYSTEM START MERGES").await?;
             }
             Self::IngestKilled(times) => {
