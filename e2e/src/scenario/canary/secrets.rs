@@ -24,6 +24,9 @@ const READ_EVERY: Duration = Duration::from_millis(250);
 /// Entries of Secrets that hold a secret as text.
 const ENTRIES: [&str; 3] = ["key", "password", "value"];
 
+/// Anything shorter is somebody's own entry, such as one that another story left in a Secret: what Weir makes is longer.
+const LEAST: usize = 24;
+
 /// Secrets that are being gathered.
 pub(super) struct Secrets {
     found: Found,
@@ -96,6 +99,7 @@ async fn read(api: Api<Secret>, found: Found) {
             for (entry, value) in secret.data.unwrap_or_default() {
                 if ENTRIES.contains(&entry.as_str())
                     && let Ok(text) = String::from_utf8(value.0)
+                    && text.len() >= LEAST
                 {
                     note(&found, text, kind(&name));
                 }
