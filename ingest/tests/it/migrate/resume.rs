@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use weir_ingest::clickhouse::Client;
-use weir_ingest::migrate::Error;
 use weir_ingest::migrate::Options;
 use weir_ingest::migrate::Report;
 use weir_ingest::migrate::apply;
@@ -17,14 +16,14 @@ use super::proxy::Cut;
 /// More requests than a whole run makes.
 const MAX_REQUESTS: usize = 200;
 
-/// How often a run may lose its lock to the load of the other runs; a Job repeats it as well.
+/// How often a run may fail for the load of the other runs; a Job repeats it as well.
 const ATTEMPTS: usize = 5;
 
-/// Runs until a run keeps its lock to the end.
+/// Runs as a Job does: again after a fault that passes, a lost lock or a late answer.
 async fn apply_again(client: &Client, options: &Options) -> Report {
     for _ in 1..ATTEMPTS {
         match apply(client, options).await {
-            Err(Error::LockLost) => {}
+            Err(error) if error.is_temporary() => {}
             done => return done.unwrap(),
         }
     }
