@@ -16,6 +16,8 @@ for (let step = 0; step < count; step += 1) {
     properties: { step, title: 'Ünïcode ☃ 🎉', big: 2 ** 53, nothing: null, $current_url: 'https://shop.example.com/' },
     groups: { company: 'acme' },
   });
+  // Generation 5.10 keeps 1,000 events at most and drops the oldest beyond that.
+  if (step % 250 === 249) await (client.flushAsync ?? client.flush).call(client);
 }
 // A cut emoji, as `substring` makes them every day.
 client.capture({ distinctId: user, event: 'cut emoji', properties: { text: '🎉'.slice(0, 1) } });

@@ -17,6 +17,15 @@ pub struct Counts {
     pub skipped: u64,
 }
 
+impl Counts {
+    fn add(&mut self, other: Self) {
+        let Self { passed, failed, skipped } = other;
+        self.passed += passed;
+        self.failed += failed;
+        self.skipped += skipped;
+    }
+}
+
 /// Collects the outcome of every check of a run.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -53,9 +62,7 @@ impl Report {
 
     /// Adds the counts of a test runner that reports for itself.
     pub fn add(&mut self, name: &str, counts: Counts) {
-        self.counts.passed += counts.passed;
-        self.counts.failed += counts.failed;
-        self.counts.skipped += counts.skipped;
+        self.counts.add(counts);
         if counts.failed > 0 {
             self.failures.push(name.to_owned());
         }
@@ -63,10 +70,7 @@ impl Report {
 
     /// Adds what another run of checks counted.
     pub fn merge(&mut self, other: Self) {
-        let Counts { passed, failed, skipped } = other.counts;
-        self.counts.passed += passed;
-        self.counts.failed += failed;
-        self.counts.skipped += skipped;
+        self.counts.add(other.counts);
         self.failures.extend(other.failures);
     }
 

@@ -1,13 +1,17 @@
 //! Everything that a story needs, brought up: cluster, registry, ClickHouse, images, charts, and a team's namespace.
 
+mod clickhouse;
 mod operator_process;
 
 use std::{
-    net::SocketAddr,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
+pub use self::{
+    clickhouse::REPLICA,
+    operator_process::{KilledOperator, OperatorProcess},
+};
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::events::v1::Event;
 use kube::{
@@ -18,16 +22,14 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-pub use operator_process::{KilledOperator, OperatorProcess};
 
 use crate::{
     administrator,
-    clickhouse::{self, Certificate, Effect, Fault, Https},
+    clickhouse::Server,
     cluster::{self, Cluster, Parts},
     image::{self, Binaries},
-    query::ClickhouseAccess,
     report::announce,
-    sandbox::{NODE_ADDRESS, Sandbox},
+    sandbox::Sandbox,
     stack::Stack,
     target::{Administrator, Images, RELEASE, SYSTEM, Target, repository},
     tool,
@@ -37,11 +39,6 @@ use crate::{
 pub const TEAM: &str = "shop";
 /// Databases that the examples name themselves.
 const DATABASES: [&str; 1] = ["store_analytics"];
-/// HTTP and HTTPS ports of ClickHouse, and of its replica.
-const PORTS: (u16, u16) = (8123, 8443);
-const REPLICA_PORTS: (u16, u16) = (8124, 8444);
-/// Address of ClickHouse's replica, where a story starts one.
-pub const REPLICA: &str = "https://clickhouse.test:8444";
 /// How often the operator of a stage compares ClickHouse with the stacks.
 const DRIFT_SECONDS: u64 = 15;
 
@@ -85,7 +82,7 @@ pub struct Stage {
     pub images: Images,
     /// Where Weir is installed.
     pub target: Target,
-    clickhouse: clickhouse::Server,
+    clickhouse: Server,
     prepared: Prepared,
 }
 
@@ -103,7 +100,8 @@ impl Stage {
         let started = phase("cluster", started);
         let password = hex::encode(rand::random::<[u8; 16]>());
         let data = sandbox.folder().join("clickhouse");
-        let clickhouse = start_server(&cluster, &prepared, data, PORTS, &password).await?;
+        let clickhouse =
+            clickhouse::start_server(&cluster, &prepared.engine, data, clickhouse::PORTS, &password).await?;
         let administrator = Administrator {
             user: administrator::USER.to_owned(),
             password: hex::encode(rand::random::<[u8; 16]>()),
@@ -113,7 +111,7 @@ impl Stage {
         let target = Target {
             kubeconfig: cluster.kubeconfig().to_path_buf(),
             registry: cluster.registry().clone(),
-            clickhouse: access(&cluster, &clickhouse),
+            clickhouse: clickhouse::access(&cluster, &clickhouse),
             administrator,
             folder: sandbox.folder().join("work"),
             sdk: prepared.sdk.clone(),
@@ -188,16 +186,6 @@ impl Stage {
         Ok(Api::namespaced_with(self.client.clone(), namespace, &resource))
     }
 
-    /// Runs a statement as ClickHouse's administrator.
-    pub async fn query(&self, sql: &str) -> anyhow::Result<String> {
-        self.target.clickhouse.query(sql).await
-    }
-
-    /// Runs a statement as a user of ClickHouse.
-    pub async fn query_as(&self, user: &str, password: &str, sql: &str) -> anyhow::Result<String> {
-        self.target.clickhouse.query_as(user, password, sql).await
-    }
-
     /// Events of that name that a reader of the stack sees.
     pub async fn count_events(&self, stack: &Stack, event: &str) -> anyhow::Result<u64> {
         self.target.ask_events(stack, "count()", event).await
@@ -226,46 +214,6 @@ impl Stage {
     /// Writes the team's administrator Secret.
     pub fn write_admin_secret(&self, password: &str) -> anyhow::Result<()> {
         self.target.write_admin_secret(TEAM, password)
-    }
-
-    /// Makes ClickHouse refuse connections.
-    pub fn clickhouse_down(&self) {
-        self.clickhouse.fault(Fault::lasting(Effect::Refuse));
-    }
-
-    /// Makes ClickHouse answer as if it had done what changes databases, users, roles and grants, and do nothing of it.
-    pub fn clickhouse_pretends(&self) {
-        for statement in ["CREATE DATABASE", "CREATE ROLE", "CREATE USER", "ALTER USER", " TO `"] {
-            self.clickhouse.fault(Fault::lasting(Effect::Pretend).only(statement));
-        }
-    }
-
-    /// Starts a second ClickHouse beside the first, with the same administrators and CA, at [`REPLICA`]. It has none of the
-    /// first one's databases, no other users and roles, and nothing of one that was there before.
-    pub async fn start_replica(&self) -> anyhow::Result<clickhouse::Server> {
-        let folder = self.target.folder.join("replica");
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder).context("failed to remove the last replica's data")?;
-        }
-        let password = &self.target.clickhouse.password;
-        let replica = start_server(&self.cluster, &self.prepared, folder, REPLICA_PORTS, password).await?;
-        administrator::create(&replica, self.admin_password(), &DATABASES).await?;
-        Ok(replica)
-    }
-
-    /// Lets a replica catch up with the users and roles of the first ClickHouse.
-    pub async fn replicate_access(&self, replica: &clickhouse::Server) -> anyhow::Result<()> {
-        self.clickhouse.replicate_access(replica).await
-    }
-
-    /// Keeps ClickHouse's text log, from the next change of users or roles on; returns the file.
-    pub fn keep_text_log(&self) -> anyhow::Result<PathBuf> {
-        self.clickhouse.keep_text_log()
-    }
-
-    /// Takes every fault of ClickHouse back.
-    pub fn clickhouse_up(&self) {
-        self.clickhouse.clear_faults();
     }
 
     /// When an object was created, in seconds since 1970.
@@ -313,37 +261,6 @@ impl Stage {
 pub fn phase(name: &str, started: Instant) -> Instant {
     announce(&format!("{:6.1} s  {name}", started.elapsed().as_secs_f64()));
     Instant::now()
-}
-
-/// Starts a ClickHouse on the node's address.
-async fn start_server(
-    cluster: &Cluster,
-    prepared: &Prepared,
-    data: PathBuf,
-    (http, https): (u16, u16),
-    password: &str,
-) -> anyhow::Result<clickhouse::Server> {
-    let name = format!("clickhouse-{https}");
-    let identity = cluster.pki().issue_server(&name, &["clickhouse.test", NODE_ADDRESS])?;
-    let launcher = std::env::current_exe().context("failed to find this program's own file")?;
-    let mut options = clickhouse::Options::new(prepared.engine.clone(), launcher, data, password);
-    let address = |port| -> anyhow::Result<SocketAddr> { Ok(SocketAddr::new(NODE_ADDRESS.parse()?, port)) };
-    options.http = address(http)?;
-    options.https = Some(Https {
-        address: address(https)?,
-        certificate: Certificate::Files { chain: identity.certificate_file, key: identity.key_file },
-    });
-    clickhouse::Server::start(options).await
-}
-
-fn access(cluster: &Cluster, clickhouse: &clickhouse::Server) -> ClickhouseAccess {
-    let (user, password) = clickhouse.admin();
-    ClickhouseAccess {
-        url: "https://clickhouse.test:8443".parse().expect("the constant is a URL"),
-        user: user.to_owned(),
-        password: password.to_owned(),
-        ca_pem: Some(cluster.pki().ca_pem()),
-    }
 }
 
 /// Processes of this sandbox that run a program, found by name, pods included.

@@ -86,6 +86,9 @@ const SECTIONS: [Section; 12] = [
     Section { name: "scenarios", about: "user stories on real parts", run: Run::InSandbox(scenarios::run) },
 ];
 
+/// A third of a gate's share of a processor, when both want it.
+const BACKGROUND_NICENESS: i32 = 5;
+
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { only, list, gates } = args;
@@ -148,7 +151,10 @@ fn outside(only: &[String], place: &Place, report: &mut Report) {
 fn gates_half(only: &[String], place: &Place) -> anyhow::Result<ExitCode> {
     let wanted = only.to_vec();
     // What is slow to install is installed while the first gates run; who needs it waits for it.
-    let background = std::thread::spawn(move || install(&wanted));
+    let background = std::thread::spawn(move || {
+        yield_to_gates();
+        install(&wanted)
+    });
     for section in chosen(only) {
         match section.run {
             Run::Gate(check) => run_section(section.name, place, |report| {
@@ -162,6 +168,14 @@ fn gates_half(only: &[String], place: &Place) -> anyhow::Result<ExitCode> {
     // Whoever needs a tool asks for it again, and tells why it could not be had.
     drop(background.join());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lets the gates have the processors first: their tests keep to deadlines, a build does not.
+///
+/// On Linux it holds for this thread and for what it starts.
+fn yield_to_gates() {
+    // Where it is refused, the run is as right and may take longer.
+    rustix::process::nice(BACKGROUND_NICENESS).ok();
 }
 
 /// Installs and builds what the chosen sections need, the sandbox included, where nothing can be fetched.

@@ -44,7 +44,7 @@ pub(super) async fn run(folder: &Path, plan: Plan) -> anyhow::Result<String> {
     weir.add(&[("PUBLIC_API_KEYS", &keys.join(",")), ("ALLOWED_ORIGINS", &origin)])?;
     weir.wait_ready(0).await?;
 
-    let events = plan.pick(120, 5_000);
+    let events = plan.pick(120, 2_000);
     let mut said = sdks.browse(&weir.url(0), site_port, &senders).await?;
     for sender in senders.iter().filter(|sender| !sender.is_browser()) {
         said.insert(sender.key.clone(), sdks.send(&weir.url(0), sender, events).await?);

@@ -1,4 +1,4 @@
-//! Every test of the workspace, with a real registry and a real ClickHouse beside it.
+//! Every test of the workspace, with a real registry and real ClickHouses beside them.
 
 mod clickhouse;
 mod count;
@@ -8,11 +8,17 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use self::{clickhouse::TestClickhouse, count::Count};
 use super::{place::Place, registry::TestRegistry};
-use crate::report::{Report, announce};
+use crate::report::{Counts, Report, announce};
+
+/// What `cargo test` is asked for, one after the other.
+type Lane = &'static [&'static [&'static str]];
+
+/// Runners of one lane run beside those of the other: most of them wait for a ClickHouse, and each lane has its own.
+const LANES: [Lane; 2] = [&[&["--lib", "--bins"], &["--doc"]], &[&["--test", "*"]]];
 
 /// Runs `cargo test` and adds what its runners counted.
 pub(super) fn run(place: &Place, report: &mut Report) -> anyhow::Result<()> {
@@ -21,16 +27,23 @@ pub(super) fn run(place: &Place, report: &mut Report) -> anyhow::Result<()> {
     if !super::gates::gate(report, "tests: they compile", &mut place.command("cargo", build), &hint) {
         return Ok(());
     }
-    let mut command = place.command("cargo", ["test", "--workspace", "--no-fail-fast"]);
     let registry =
         TestRegistry::start(&place.subfolder("registry")?).context("failed to start a registry")?;
-    registry.describe_to(&mut command);
-    let clickhouse = TestClickhouse::start(place).context("failed to start a ClickHouse")?;
-    clickhouse.describe_to(&mut command);
-    let (count, success) = stream(command)?;
-    clickhouse.stop()?;
-    report.add("tests", count.counts());
-    if !success && count.counts().failed == 0 {
+    let ended: Vec<anyhow::Result<(Counts, bool)>> = std::thread::scope(|scope| {
+        let registry = &registry;
+        let lanes = LANES.iter().enumerate();
+        let lanes: Vec<_> = lanes
+            .map(|(number, lane)| scope.spawn(move || run_lane(place, registry, number, lane)))
+            .collect();
+        lanes.into_iter().map(|lane| lane.join().unwrap_or_else(|_| bail!("a lane panicked"))).collect()
+    });
+    let mut failed = false;
+    for lane in ended {
+        let (counts, success) = lane?;
+        report.add("tests", counts);
+        failed |= !success;
+    }
+    if failed && report.counts().failed == 0 {
         report.check("tests: every runner came to its end", || {
             Err::<String, _>("one ended without counting, see above: it crashed or was killed")
         });
@@ -38,12 +51,32 @@ pub(super) fn run(place: &Place, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Runs one lane to its end; returns its counts, and whether every runner ended well.
+fn run_lane(
+    place: &Place,
+    registry: &TestRegistry,
+    number: usize,
+    lane: Lane,
+) -> anyhow::Result<(Counts, bool)> {
+    let folder = place.subfolder(&format!("clickhouse-{number}"))?;
+    let clickhouse = TestClickhouse::start(folder).context("failed to start a ClickHouse")?;
+    let (mut count, mut success) = (Count::default(), true);
+    for targets in lane {
+        let mut command = place.command("cargo", ["test", "--workspace", "--no-fail-fast"]);
+        command.args(*targets);
+        registry.describe_to(&mut command);
+        clickhouse.describe_to(&mut command);
+        success &= stream(command, &mut count)?;
+    }
+    clickhouse.stop()?;
+    Ok((count.counts(), success))
+}
+
 /// Runs the command, shows its output as it comes, and counts; `true` when it ended well.
-fn stream(mut command: Command) -> anyhow::Result<(Count, bool)> {
+fn stream(mut command: Command, count: &mut Count) -> anyhow::Result<bool> {
     // Standard error holds the names of the runners, which would come out of order through a second pipe.
     let mut child = command.stdout(Stdio::piped()).spawn().context("failed to start cargo")?;
     let output = child.stdout.take().context("cargo has no standard output")?;
-    let mut count = Count::default();
     for line in BufReader::new(output).split(b'\n') {
         let line = line.context("failed to read from cargo")?;
         let line = String::from_utf8_lossy(&line);
@@ -53,5 +86,5 @@ fn stream(mut command: Command) -> anyhow::Result<(Count, bool)> {
         }
     }
     let status = child.wait().context("failed to wait for cargo")?;
-    Ok((count, status.success()))
+    Ok(status.success())
 }

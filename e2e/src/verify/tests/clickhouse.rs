@@ -1,6 +1,6 @@
 //! The ClickHouse that tests insert into and read from: the development server, on loopback, in this process.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::Context;
 use tokio::runtime::Runtime;
@@ -8,7 +8,6 @@ use tokio::runtime::Runtime;
 use crate::{
     clickhouse::{Options, Server},
     tool,
-    verify::place::Place,
 };
 
 /// A running server, with the runtime that carries it.
@@ -19,12 +18,11 @@ pub(super) struct TestClickhouse {
 }
 
 impl TestClickhouse {
-    /// Starts a server on a free port, with its data among the files of this run.
-    pub(super) fn start(place: &Place) -> anyhow::Result<Self> {
+    /// Starts a server on a free port, with its data in that folder.
+    pub(super) fn start(data: PathBuf) -> anyhow::Result<Self> {
         let launcher = std::env::current_exe().context("failed to find this program's own file")?;
         let password = hex::encode(rand::random::<[u8; 16]>());
-        let options =
-            Options::new(tool::clickhouse_engine()?, launcher, place.subfolder("clickhouse")?, &password);
+        let options = Options::new(tool::clickhouse_engine()?, launcher, data, &password);
         let runtime = Runtime::new().context("failed to start the runtime")?;
         let server = runtime.block_on(Server::start(options))?;
         Ok(Self { runtime, server })

@@ -1,0 +1,107 @@
+//! The ClickHouse of a stage: its start, its replica, statements, and faults on request.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+
+use super::{DATABASES, Stage};
+use crate::{
+    administrator,
+    clickhouse::{self, Certificate, Effect, Fault, Https},
+    cluster::Cluster,
+    query::ClickhouseAccess,
+    sandbox::NODE_ADDRESS,
+};
+
+/// HTTP and HTTPS ports of ClickHouse, and of its replica.
+pub(super) const PORTS: (u16, u16) = (8123, 8443);
+const REPLICA_PORTS: (u16, u16) = (8124, 8444);
+/// Address of ClickHouse's replica, where a story starts one.
+pub const REPLICA: &str = "https://clickhouse.test:8444";
+
+impl Stage {
+    /// Runs a statement as ClickHouse's administrator.
+    pub async fn query(&self, sql: &str) -> anyhow::Result<String> {
+        self.target.clickhouse.query(sql).await
+    }
+
+    /// Runs a statement as a user of ClickHouse.
+    pub async fn query_as(&self, user: &str, password: &str, sql: &str) -> anyhow::Result<String> {
+        self.target.clickhouse.query_as(user, password, sql).await
+    }
+
+    /// Makes ClickHouse refuse connections.
+    pub fn clickhouse_down(&self) {
+        self.clickhouse.fault(Fault::lasting(Effect::Refuse));
+    }
+
+    /// Makes ClickHouse answer as if it had done what changes databases, users, roles and grants, and do nothing of it.
+    pub fn clickhouse_pretends(&self) {
+        for statement in ["CREATE DATABASE", "CREATE ROLE", "CREATE USER", "ALTER USER", " TO `"] {
+            self.clickhouse.fault(Fault::lasting(Effect::Pretend).only(statement));
+        }
+    }
+
+    /// Starts a second ClickHouse beside the first, with the same administrators and CA, at [`REPLICA`]. It has none of the
+    /// first one's databases, no other users and roles, and nothing of one that was there before.
+    pub async fn start_replica(&self) -> anyhow::Result<clickhouse::Server> {
+        let folder = self.target.folder.join("replica");
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).context("failed to remove the last replica's data")?;
+        }
+        let password = &self.target.clickhouse.password;
+        let replica =
+            start_server(&self.cluster, &self.prepared.engine, folder, REPLICA_PORTS, password).await?;
+        administrator::create(&replica, self.admin_password(), &DATABASES).await?;
+        Ok(replica)
+    }
+
+    /// Lets a replica catch up with the users and roles of the first ClickHouse.
+    pub async fn replicate_access(&self, replica: &clickhouse::Server) -> anyhow::Result<()> {
+        self.clickhouse.replicate_access(replica).await
+    }
+
+    /// Keeps ClickHouse's text log, from the next change of users or roles on; returns the file.
+    pub fn keep_text_log(&self) -> anyhow::Result<PathBuf> {
+        self.clickhouse.keep_text_log()
+    }
+
+    /// Takes every fault of ClickHouse back.
+    pub fn clickhouse_up(&self) {
+        self.clickhouse.clear_faults();
+    }
+}
+
+/// Starts a ClickHouse on the node's address.
+pub(super) async fn start_server(
+    cluster: &Cluster,
+    engine: &Path,
+    data: PathBuf,
+    (http, https): (u16, u16),
+    password: &str,
+) -> anyhow::Result<clickhouse::Server> {
+    let name = format!("clickhouse-{https}");
+    let identity = cluster.pki().issue_server(&name, &["clickhouse.test", NODE_ADDRESS])?;
+    let launcher = std::env::current_exe().context("failed to find this program's own file")?;
+    let mut options = clickhouse::Options::new(engine.to_path_buf(), launcher, data, password);
+    let address = |port| -> anyhow::Result<SocketAddr> { Ok(SocketAddr::new(NODE_ADDRESS.parse()?, port)) };
+    options.http = address(http)?;
+    options.https = Some(Https {
+        address: address(https)?,
+        certificate: Certificate::Files { chain: identity.certificate_file, key: identity.key_file },
+    });
+    clickhouse::Server::start(options).await
+}
+
+pub(super) fn access(cluster: &Cluster, clickhouse: &clickhouse::Server) -> ClickhouseAccess {
+    let (user, password) = clickhouse.admin();
+    ClickhouseAccess {
+        url: "https://clickhouse.test:8443".parse().expect("the constant is a URL"),
+        user: user.to_owned(),
+        password: password.to_owned(),
+        ca_pem: Some(cluster.pki().ca_pem()),
+    }
+}
