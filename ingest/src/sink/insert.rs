@@ -1,5 +1,10 @@
-//! One block until it is confirmed, refused or given up: every attempt sends the same bytes with the same token.
+//! One block until it is confirmed, refused or given up: every attempt sends the same bytes.
+//!
+//! An attempt of unknown outcome is repeated with the same token, so that ClickHouse stores the block once. One that
+//! ClickHouse refused is repeated with another: a MergeTree table notes a token before it puts the part in its place, and
+//! some versions keep it when that fails, so that they would confirm a repetition without storing it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,7 +74,30 @@ impl Inserter {
             return Ok(());
         }
         let statement = format!("INSERT INTO {} ({}) FORMAT RowBinary", block.table, block.columns);
-        let token = token(block.table, &block.rows);
+        let mut token = Token::of(block.table, &block.rows);
+        let (mut route, mut attempts) = (Route::default(), 0);
+        while let Err(error) = self.attempt(block, &statement, &token, &mut route).await {
+            attempts += 1;
+            if error.class() == Class::Transient {
+                token.refusals += 1;
+            }
+            self.after(error, attempts, block).await?;
+        }
+        self.metrics.clickhouse_up.set(1);
+        if OUTAGES.iter().filter(|outage| outage.end()).count() > 0 {
+            tracing::info!("ClickHouse takes inserts again");
+        }
+        Ok(())
+    }
+
+    async fn attempt(
+        &self,
+        block: &Block<'_>,
+        statement: &str,
+        token: &Token<'_>,
+        route: &mut Route,
+    ) -> Result<(), Error> {
+        let token = token.to_string();
         let settings = [
             ("insert_deduplication_token", token.as_str()),
             ("insert_deduplicate", "1"),
@@ -80,22 +108,9 @@ impl Inserter {
             // Merging equal rows within a block costs a fifth of the insert and is done by merges and readers anyway.
             ("optimize_on_insert", "0"),
         ];
-        let insert = Insert {
-            statement: &statement,
-            settings: &settings,
-            body: block.rows.clone(),
-            timeout: self.timeout,
-        };
-        let (mut route, mut attempts) = (Route::default(), 0);
-        while let Err(error) = self.client.insert_along(&insert, &mut route).await {
-            attempts += 1;
-            self.after(error, attempts, block).await?;
-        }
-        self.metrics.clickhouse_up.set(1);
-        if OUTAGES.iter().filter(|outage| outage.end()).count() > 0 {
-            tracing::info!("ClickHouse takes inserts again");
-        }
-        Ok(())
+        let insert =
+            Insert { statement, settings: &settings, body: block.rows.clone(), timeout: self.timeout };
+        self.client.insert_along(&insert, route).await
     }
 
     /// Waits before the next attempt, or says why there is none.
@@ -143,14 +158,35 @@ impl Inserter {
     }
 }
 
-/// Names a block by its content, so that the same rows are stored once however often they are sent.
+/// Names a block by its content, so that the same rows are stored once however often they are sent, and counts how often
+/// it was refused.
 ///
 /// A fast hash is enough: to make ClickHouse take a block for another one, somebody would have to know that whole block
 /// before it is inserted, with the microseconds at which the requests of others were received.
-fn token(table: &str, rows: &Pieces) -> String {
-    let mut hasher = XxHash3_128::new();
-    rows.iter().for_each(|piece| hasher.write(piece));
-    format!("{:032x}-{table}", hasher.finish_128())
+#[derive(Debug)]
+struct Token<'a> {
+    content: u128,
+    table: &'a str,
+    refusals: u32,
+}
+
+impl<'a> Token<'a> {
+    fn of(table: &'a str, rows: &Pieces) -> Self {
+        let mut hasher = XxHash3_128::new();
+        rows.iter().for_each(|piece| hasher.write(piece));
+        Self { content: hasher.finish_128(), table, refusals: 0 }
+    }
+}
+
+impl fmt::Display for Token<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { content, table, refusals } = self;
+        write!(formatter, "{content:032x}-{table}")?;
+        if *refusals > 0 {
+            write!(formatter, "-{refusals}")?;
+        }
+        Ok(())
+    }
 }
 
 /// Word for metrics.
@@ -173,6 +209,7 @@ mod tests {
     #[test]
     fn the_token_follows_content_and_table_and_not_the_cut_of_the_pieces() {
         let rows = |bytes: &[u8]| Pieces::from(bytes.to_vec());
+        let token = |table, rows: &Pieces| Token::of(table, rows).to_string();
         assert_eq!(token("events_data", &rows(b"x")), token("events_data", &rows(b"x")));
         assert_ne!(token("events_data", &rows(b"x")), token("events_data", &rows(b"y")));
         assert_ne!(token("events_data", &rows(b"x")), token("links", &rows(b"x")));

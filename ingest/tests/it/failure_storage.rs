@@ -58,6 +58,40 @@ async fn an_answer_that_is_lost_is_asked_for_again_with_the_same_bytes_and_token
     service.clean().await;
 }
 
+#[tokio::test]
+async fn a_refused_block_is_sent_again_with_another_token() {
+    let mut args = settings();
+    args.clickhouse_timeout_ms = Some("20000".into());
+    let service = crate::service::start_with(args).await;
+    let one =
+        |event| json!({"api_key": "first-key", "batch": [{"event": event, "distinct_id": "u1"}]}).to_string();
+    assert_eq!(service.post(one("first"), &[]).await.status, 200);
+    let alter = |parts| {
+        format!(
+            "ALTER TABLE events_data MODIFY SETTING parts_to_delay_insert = {parts}, parts_to_throw_insert = {parts}"
+        )
+    };
+    service.clickhouse.execute(&alter(1)).await.unwrap();
+    let mend = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        service.clickhouse.execute(&alter(1000)).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(service.post(one("refused"), &[]), mend);
+    assert_eq!(answer.status, 200);
+    service.clickhouse.execute("SYSTEM FLUSH LOGS query_log").await.unwrap();
+    let inserts = "FROM system.query_log WHERE current_database = currentDatabase() AND query_kind = 'Insert' \
+                   AND query LIKE 'INSERT INTO events_data %'";
+    let tokens = |of: &str| format!("groupUniqArrayIf(Settings['insert_deduplication_token'], {of})");
+    let (stored, refused) = (tokens("type = 'QueryFinish'"), tokens("exception_code = 252"));
+    let told = service
+        .value(&format!(
+            "SELECT (length({stored}), notEmpty({refused}), hasAny({stored}, {refused})) {inserts}"
+        ))
+        .await;
+    assert_eq!(told, "(2,1,0)");
+    service.clean().await;
+}
+
 /// Runs a load while the table refuses inserts for a setting of its own.
 async fn survives_setting(setting: &str, reset: &str) {
     let mut args = settings();

@@ -38,6 +38,9 @@ pub(crate) struct Running {
     task: JoinHandle<Ended>,
 }
 
+/// How long the test itself waits for ClickHouse, however little time the service gives it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// An answer, read to its end.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -107,7 +110,7 @@ pub(crate) async fn serve(settings: &Settings, clickhouse: Client) -> Running {
         address,
         admin,
         database: settings.clickhouse.database.clone(),
-        clickhouse,
+        clickhouse: clickhouse.with_timeout(PATIENCE),
         http: HttpClient::builder(TokioExecutor::new()).build_http(),
         stop: Some(stop),
         task,
