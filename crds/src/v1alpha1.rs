@@ -8,6 +8,7 @@ mod rotation;
 mod schema;
 mod status;
 mod users;
+mod value;
 
 pub use clickhouse::{CaReference, ClickhouseSpec, SecretReference};
 pub use ingest::{
@@ -25,6 +26,7 @@ pub use status::{
     SpoolStatus,
 };
 pub use users::{SettingChange, TableAccess, UserProfile, UserSetting, UserSpec};
+pub use value::{CREDENTIAL_LABEL, SecretKeyReference, ValueSource};
 
 /// Finalizer that keeps a stack until what it owns in ClickHouse is gone or given up.
 pub const FINALIZER: &str = "weir.dev/clickhouse-access";

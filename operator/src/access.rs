@@ -32,11 +32,11 @@ pub(crate) use catalogue::Catalogue;
 #[cfg(test)]
 use catalogue::fetch_catalogue;
 pub(crate) use deletion::{deletion, leftovers, leftovers_sql};
-pub(crate) use desired::{Desired, DesiredRequest, Login, PasswordHash, Purpose, desired};
+pub(crate) use desired::{Desired, DesiredRequest, Login, Password, PasswordHash, Purpose, desired};
 pub(crate) use evidence::{Logged, fetch_last_use};
 #[cfg(test)]
 pub(crate) use ledger::Intent;
-pub(crate) use plan::{contest, plan, restore_login, revocations, surplus};
+pub(crate) use plan::{add_password, contest, limit_passwords, plan, restore_login, revocations, surplus};
 pub(crate) use profile::{Change, Hosts, Reader, Reads, Setting, hyperdx_settings};
 pub(crate) use prove::prove;
 pub(crate) use right::Right;

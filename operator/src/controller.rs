@@ -19,6 +19,7 @@ mod requeue;
 mod rotation;
 mod stack;
 mod status;
+mod supply;
 mod validate;
 mod watch;
 mod workload;
@@ -212,7 +213,7 @@ async fn steps(
 
 fn build_desired(stack: &stack::Stack, owner: &Owner, observed: &observed::Observed) -> desired::Desired {
     let generations = observed::Generations { stack, observed };
-    let credentials = credential::credentials(stack, &observed.secrets, &generations);
+    let credentials = credential::credentials(stack, &observed.secrets, &observed.supplied, &generations);
     let migrated = stack.image.as_ref().is_some_and(|image| observed.is_migrated(stack, image));
     let retirements = rotation::assess(stack, observed, &credentials);
     let secrets = &observed.secrets;

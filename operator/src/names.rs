@@ -48,6 +48,11 @@ impl ClickhouseNames {
         format!("{}_g{generation}", self.reader_role(reader))
     }
 
+    /// User of one declared reader whose password is kept by the owner of a Secret. No role has such a name.
+    pub(crate) fn reader_login(&self, reader: &str) -> String {
+        format!("{}_login_{}", self.prefix, plain(reader))
+    }
+
     /// User that views run as. It stays with the data.
     pub(crate) fn definer(&self) -> String {
         format!("{}_definer", self.database)
@@ -70,6 +75,7 @@ mod tests {
         assert_eq!(names.ingest_user(2), "weir_team_a__web_shop_ingest_g2");
         assert_eq!(names.migrate_user("0a1b2c3d"), "weir_team_a__web_shop_migrate_0a1b2c3d");
         assert_eq!(names.reader_user("bi-tool", 1), "weir_team_a__web_shop_reader_bi_tool_g1");
+        assert_eq!(names.reader_login("bi-tool"), "weir_team_a__web_shop_login_bi_tool");
     }
 
     #[test]

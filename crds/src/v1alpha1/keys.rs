@@ -4,11 +4,16 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::RotationSpec;
+use super::{RotationSpec, ValueSource};
 
-/// One ingestion key. The operator generates it and publishes it in a Secret; stored rows carry its name only.
+/// One ingestion key. The operator generates it, or takes it from a Secret of yours, and publishes it in a Secret; stored
+/// rows carry its name only.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.valueFrom) || !has(self.rotation) || !has(self.rotation.interval) && !has(self.rotation.window)")
+    .message("spec.keys[].rotation: interval and window do not go with valueFrom, since the owner of that Secret decides when the key changes; remove them, or valueFrom").field_path(".rotation"))]
+#[x_kube(validation = Rule::new("!has(self.valueFrom) || !has(self.secretName) || self.secretName != self.valueFrom.secretKeyRef.name")
+    .message("spec.keys[].secretName: is the Secret that the key is taken from, which is never written; choose another name").field_path(".secretName"))]
 pub struct KeySpec {
     /// Name of the key, as it is stored with every event. Example: `web`.
     #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
@@ -34,7 +39,12 @@ pub struct KeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub rate_limit: Option<i64>,
-    /// When the key is replaced by a new generation. Default: only when the annotation `weir.dev/rotate` asks for it.
+    /// Secret of yours to take the key from, instead of a generated one. Another value there replaces the key. Default:
+    /// generated. Example: `{secretKeyRef: {name: shop-web-key, key: token}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_from: Option<ValueSource>,
+    /// When the key is replaced by a new generation. Default: only when the annotation `weir.dev/rotate` asks for it, or,
+    /// with `valueFrom`, when the value there changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationSpec>,
     /// Secret to publish the key in. A Secret that the operator did not make is never overwritten.

@@ -64,6 +64,8 @@ pub enum CredentialStep {
     Pending,
     /// The new generation is published; an older one is still valid.
     Retiring,
+    /// Revoked, and nothing is valid until the owner of the Secret that the value is taken from writes another one.
+    Revoked,
 }
 
 impl Default for RotationSpec {

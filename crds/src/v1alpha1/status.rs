@@ -210,6 +210,8 @@ pub enum Reason {
     OwnershipConflict,
     /// An older generation of a credential is still valid and ends later; nothing is missing meanwhile.
     Retiring,
+    /// A rotation was asked for whose value comes from a Secret of somebody else, who has to change it there.
+    SuppliedByOwner,
     /// Users, roles or grants were changed by hand, and the policy leaves them.
     DriftFound,
     /// Users, roles or grants were changed by hand, or ClickHouse was replaced, and they were put back.
@@ -261,6 +263,7 @@ impl Reason {
             Self::ClickhouseError => "ClickhouseError",
             Self::OwnershipConflict => "OwnershipConflict",
             Self::Retiring => "Retiring",
+            Self::SuppliedByOwner => "SuppliedByOwner",
             Self::DriftFound => "DriftFound",
             Self::DriftRepaired => "DriftRepaired",
             Self::LoginNotProven => "LoginNotProven",

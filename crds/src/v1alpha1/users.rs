@@ -4,13 +4,17 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::RotationSpec;
+use super::{RotationSpec, ValueSource};
 
 /// One reader of the stack's database. The operator creates its ClickHouse user and publishes the login in a Secret.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.profile == 'Custom' ? size(self.tables) > 0 : !has(self.tables) && !has(self.settings)")
     .message("spec.users[]: tables and settings belong to profile Custom, which needs at least one table; choose Custom, or leave them out").field_path(".profile"))]
+#[x_kube(validation = Rule::new("!has(self.valueFrom) || !has(self.rotation) || !has(self.rotation.interval) && !has(self.rotation.window)")
+    .message("spec.users[].rotation: interval and window do not go with valueFrom, since the owner of that Secret decides when the password changes; remove them, or valueFrom").field_path(".rotation"))]
+#[x_kube(validation = Rule::new("!has(self.valueFrom) || !has(self.secretName) || self.secretName != self.valueFrom.secretKeyRef.name")
+    .message("spec.users[].secretName: is the Secret that the password is taken from, which is never written; choose another name").field_path(".secretName"))]
 pub struct UserSpec {
     /// Name of the reader. Example: `grafana`.
     #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
@@ -38,7 +42,14 @@ pub struct UserSpec {
     #[x_kube(validation = Rule::new("self.all(c, isCIDR(c) && string(cidr(c).masked()) == c)")
         .message("spec.users[].hosts: each must be a network in CIDR form without host bits, such as 10.0.0.0/8"))]
     pub hosts: Vec<String>,
-    /// When the login is replaced by a new generation. Default: only when the annotation `weir.dev/rotate` asks for it.
+    /// Secret of yours to take the password from, instead of a generated one. The user keeps its name in ClickHouse when
+    /// the value there changes; the old password goes on working for `rotation.overlap`, whether it is used or not, and
+    /// ClickHouse refuses it at `rotation.cap` at the latest. Default: generated. Example:
+    /// `{secretKeyRef: {name: grafana-clickhouse, key: password}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_from: Option<ValueSource>,
+    /// When the login is replaced by a new generation. Default: only when the annotation `weir.dev/rotate` asks for it, or,
+    /// with `valueFrom`, when the value there changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationSpec>,
     /// Secret to publish the login in. A Secret that the operator did not make is never overwritten.

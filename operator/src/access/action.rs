@@ -43,7 +43,7 @@ pub(crate) enum Action {
     CreateRole(String),
     /// Makes a user; fails when it exists.
     CreateUser(User),
-    /// Sets hosts, default roles and, when known, the password of a user that exists.
+    /// Sets hosts, default roles and, when known, the passwords of a user that exists.
     AlterUser(User),
     /// Adds rights.
     Grant {
@@ -75,6 +75,10 @@ pub(crate) enum Action {
     },
     /// Makes a user end by itself at a moment.
     ExpireUser(String, Timestamp),
+    /// Lets the newest password of a user that exists log in besides the others.
+    AddPassword(User),
+    /// Lets exactly the passwords of a user that exists log in, each until its end.
+    LimitPasswords(User),
     /// Drops a user and ends its queries.
     DropUser(String),
     /// Drops a role.
@@ -107,6 +111,8 @@ impl std::fmt::Display for Action {
             Self::CreateRole(name) => write!(formatter, "create role {name}"),
             Self::CreateUser(user) => write!(formatter, "create user {}", user.name),
             Self::ExpireUser(name, until) => write!(formatter, "let user {name} end at {until}"),
+            Self::AddPassword(user) => write!(formatter, "add a password of user {}", user.name),
+            Self::LimitPasswords(user) => write!(formatter, "let older passwords of user {} end", user.name),
             Self::AlterUser(user) => write!(formatter, "restore the login of user {}", user.name),
             Self::Grant { to, rights } => write!(formatter, "grant {} to {to}", rights_sql(rights)),
             Self::ReplaceGrants { of, rights } if rights.is_empty() => {

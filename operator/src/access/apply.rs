@@ -207,6 +207,8 @@ fn refused(action: &Action, source: clickhouse::Error) -> Error {
         | Action::WithdrawRequests(_)
         | Action::AlterUser(_)
         | Action::ExpireUser(..)
+        | Action::AddPassword(_)
+        | Action::LimitPasswords(_)
         | Action::Grant { .. }
         | Action::ReplaceGrants { .. }
         | Action::GrantRole { .. }

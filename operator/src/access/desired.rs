@@ -1,5 +1,7 @@
 //! What a stack should have in ClickHouse. Pure: no client, no clock, no randomness.
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::profile::{self, Hosts, Reader, Setting};
 use super::right::{Right, Scope};
 use super::{Class, Entity, Owner};
@@ -36,7 +38,7 @@ const MIGRATE_ENGINES: [&str; 6] = [
     "ReplicatedAggregatingMergeTree",
 ];
 
-/// SHA-256 of a password of 32 random bytes. Never shown.
+/// SHA-256 of a password: of 32 random bytes, or of what the owner of a Secret wrote there. Never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct PasswordHash([u8; 32]);
 
@@ -84,8 +86,31 @@ pub(crate) struct Login {
     pub(crate) user: String,
     /// What it is for.
     pub(crate) purpose: Purpose,
-    /// Hash of its password; `None` leaves an existing user's password alone.
-    pub(crate) password: Option<PasswordHash>,
+    /// Its passwords, the newest first; none leaves those of an existing user alone.
+    pub(crate) passwords: Vec<Password>,
+}
+
+/// One of the passwords that a user may log in with.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Password {
+    /// Its hash.
+    pub(crate) hash: PasswordHash,
+    /// When ClickHouse refuses it, where it ends.
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl Password {
+    /// A password without an end.
+    pub(crate) const fn endless(hash: PasswordHash) -> Self {
+        Self { hash, until: None }
+    }
+}
+
+// Of no use in a digest or in a log either.
+impl std::fmt::Debug for Password {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Password")
+    }
 }
 
 /// What a login is for.
@@ -138,8 +163,8 @@ pub(crate) struct User {
     pub(crate) rights: Vec<Right>,
     /// Its settings, exactly.
     pub(crate) settings: Vec<Setting>,
-    /// Hash of its password; `None` at creation means one that nobody knows.
-    pub(crate) password: Option<PasswordHash>,
+    /// Its passwords, the newest first; none at creation means one that nobody knows.
+    pub(crate) passwords: Vec<Password>,
 }
 
 /// Builds the desired access of a stack.
@@ -214,7 +239,7 @@ fn definer(names: &ClickhouseNames) -> User {
         role: None,
         rights: on_database(&["SELECT", "INSERT"], names),
         settings: Vec::new(),
-        password: None,
+        passwords: Vec::new(),
     }
 }
 
@@ -232,7 +257,7 @@ fn login_user(names: &ClickhouseNames, readers: &[Reader], login: &Login) -> Use
         role: Some(role),
         rights: Vec::new(),
         settings: reader.map(|reader| reader.settings.clone()).unwrap_or_default(),
-        password: login.password.clone(),
+        passwords: login.passwords.clone(),
     }
 }
 

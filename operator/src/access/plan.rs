@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::action::{Action, Claim};
 use super::catalogue::{Catalogue, UserState};
-use super::desired::{Desired, User};
+use super::desired::{Desired, Password, PasswordHash, User};
 use super::ledger::{self, Intent, OwnershipConflict};
 use super::profile::{Automatic, Hosts, Setting, canonical_network};
 use super::request::Request;
@@ -61,7 +63,27 @@ pub(crate) fn plan(desired: &Desired, catalogue: &Catalogue) -> Plan {
     Plan { actions, conflicts }
 }
 
-/// The action that gives a user the password of `desired` again, for a login that could not be proven.
+/// The action that lets the newest of the passwords of `desired` log in as a user that exists.
+pub(crate) fn add_password(desired: &Desired, user: &str) -> Option<Action> {
+    desired.users.iter().find(|candidate| candidate.name == user).cloned().map(Action::AddPassword)
+}
+
+/// The action that lets exactly the passwords of `desired` log in as a user, one of them until a moment.
+pub(crate) fn limit_passwords(
+    desired: &Desired,
+    user: &str,
+    ending: Option<(&PasswordHash, Timestamp)>,
+) -> Option<Action> {
+    let user = desired.users.iter().find(|candidate| candidate.name == user)?;
+    let limited = |password: &Password| {
+        let own = ending.filter(|(hash, _)| password.hash == **hash).map(|(_, until)| until);
+        Password { until: password.until.or(own), ..password.clone() }
+    };
+    let passwords: Vec<_> = user.passwords.iter().map(limited).collect();
+    (!passwords.is_empty()).then(|| Action::LimitPasswords(User { passwords, ..user.clone() }))
+}
+
+/// The action that gives a user the passwords of `desired` again, for a login that could not be proven.
 pub(crate) fn restore_login(desired: &Desired, user: &str) -> Option<Action> {
     desired.users.iter().find(|candidate| candidate.name == user).cloned().map(Action::AlterUser)
 }
@@ -178,7 +200,7 @@ fn user_actions(user: &User, catalogue: &Catalogue) -> Vec<Action> {
     match catalogue.users.get(&user.name) {
         None => actions.push(Action::CreateUser(user.clone())),
         Some(state) if !is_as_desired(user, state, &catalogue.automatic) => {
-            actions.push(Action::AlterUser(User { password: None, ..user.clone() }));
+            actions.push(Action::AlterUser(User { passwords: Vec::new(), ..user.clone() }));
         }
         Some(_) => {}
     }
@@ -221,7 +243,7 @@ fn inherited_logins(desired: &Desired, catalogue: &Catalogue, inherited: &[Inten
         let entity = Entity::user(&user.name);
         catalogue.holds(&entity) && inherited.iter().any(|intent| intent.entity == entity)
     };
-    let known = |user: &&User| user.password.is_some();
+    let known = |user: &&User| !user.passwords.is_empty();
     desired.users.iter().filter(is_inherited).filter(known).cloned().map(Action::AlterUser).collect()
 }
 

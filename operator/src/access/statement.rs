@@ -1,7 +1,9 @@
 //! Actions as SQL. Pure; every name and value goes through `quote`.
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::action::Action;
-use super::desired::{PasswordHash, User};
+use super::desired::{Password, PasswordHash, User};
 use super::ledger::{State, create_statements, insert_statement};
 use super::profile::{hosts_sql, settings_sql};
 use super::request::{self, State as RequestState};
@@ -30,6 +32,9 @@ pub(super) fn statements(action: &Action, unknown: &PasswordHash) -> Vec<String>
         Action::CreateRole(name) => vec![format!("CREATE ROLE {}", identifier(name))],
         Action::CreateUser(user) => vec![create_user(user, unknown)],
         Action::AlterUser(user) => vec![alter_user(user)],
+        Action::AddPassword(user) | Action::LimitPasswords(user) => {
+            vec![format!("ALTER USER {} {}", identifier(&user.name), identified(&user.passwords))]
+        }
         Action::Grant { to, rights } => vec![format!("GRANT {} TO {}", rights_sql(rights), grantee(to))],
         Action::ReplaceGrants { of, rights } if rights.is_empty() => {
             vec![format!("REVOKE ALL ON *.* FROM {}", grantee(of))]
@@ -44,9 +49,7 @@ pub(super) fn statements(action: &Action, unknown: &PasswordHash) -> Vec<String>
             vec![format!("REVOKE {} FROM {}", identifier(role), grantee(from))]
         }
         Action::ExpireUser(name, until) => {
-            // ClickHouse reads the moment in the server's time zone unless it carries one.
-            let until = until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-            vec![format!("ALTER USER {} VALID UNTIL {}", identifier(name), literal(&until))]
+            vec![format!("ALTER USER {} {}", identifier(name), valid_until(*until))]
         }
         Action::DropUser(name) => {
             vec![format!("DROP USER IF EXISTS {}", identifier(name)), kill_queries(name)]
@@ -62,22 +65,33 @@ fn grantee(entity: &Entity) -> String {
 
 // Default roles stay at ClickHouse's default, ALL: a role granted later is then active without another statement.
 fn create_user(user: &User, unknown: &PasswordHash) -> String {
-    let password = user.password.as_ref().unwrap_or(unknown);
+    let nobodys = [Password::endless(unknown.clone())];
+    let passwords = if user.passwords.is_empty() { &nobodys } else { user.passwords.as_slice() };
     let (name, hosts) = (identifier(&user.name), hosts_sql(&user.hosts));
-    format!("CREATE USER {name} {} {hosts} {}", identified(password), settings_sql(&user.settings))
+    format!("CREATE USER {name} {} {hosts} {}", identified(passwords), settings_sql(&user.settings))
 }
 
 // The whole list of hosts and settings in one statement, so that what stays is never absent.
 fn alter_user(user: &User) -> String {
-    let password =
-        user.password.as_ref().map(|password| format!("{} ", identified(password))).unwrap_or_default();
+    let passwords =
+        if user.passwords.is_empty() { String::new() } else { format!("{} ", identified(&user.passwords)) };
     let (name, hosts) = (identifier(&user.name), hosts_sql(&user.hosts));
-    format!("ALTER USER {name} {password}{hosts} DEFAULT ROLE ALL {}", settings_sql(&user.settings))
+    format!("ALTER USER {name} {passwords}{hosts} DEFAULT ROLE ALL {}", settings_sql(&user.settings))
 }
 
-// Without a salt: the password is 32 random bytes, which no table of hashes can hold.
-fn identified(password: &PasswordHash) -> String {
-    format!("IDENTIFIED WITH sha256_hash BY {}", literal(&password.hex()))
+// The whole list, so that a password which stays is never absent. Without a salt: a password is 32 random bytes, or 24
+// characters at least of somebody who was told so, which no table of hashes can hold.
+fn identified(passwords: &[Password]) -> String {
+    let method = |password: &Password| {
+        let end = password.until.map(|until| format!(" {}", valid_until(until))).unwrap_or_default();
+        format!("sha256_hash BY {}{end}", literal(&password.hash.hex()))
+    };
+    format!("IDENTIFIED WITH {}", passwords.iter().map(method).collect::<Vec<_>>().join(", "))
+}
+
+// ClickHouse reads the moment in the server's time zone unless it carries one.
+fn valid_until(until: Timestamp) -> String {
+    format!("VALID UNTIL {}", literal(&until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()))
 }
 
 // A dropped user's running queries go on until they are killed.
@@ -121,6 +135,30 @@ mod tests {
         let expected = changeable.map(|name| format!("`{name}` CHANGEABLE_IN_READONLY")).join(", ");
         assert_eq!(sql, format!("SETTINGS `readonly` = '1', {expected}"));
         assert_eq!(settings_sql(&[]), "SETTINGS NONE");
+    }
+
+    #[test]
+    fn the_passwords_of_a_user_are_set_as_one_list_each_with_its_end() {
+        let until = Timestamp::from_second(3600).unwrap();
+        let ending = Password { hash: PasswordHash::of("old"), until: Some(until) };
+        let user = User {
+            name: "u".into(),
+            class: super::super::Class::Reader,
+            hosts: super::super::Hosts::Any,
+            role: None,
+            rights: Vec::new(),
+            settings: Vec::new(),
+            passwords: vec![Password::endless(PasswordHash::of("new")), ending],
+        };
+        let [new, old] = ["new", "old"].map(|password| PasswordHash::of(password).hex());
+        let list = format!(
+            "IDENTIFIED WITH sha256_hash BY '{new}', sha256_hash BY '{old}' VALID UNTIL '1970-01-01T01:00:00Z'"
+        );
+        let limit = Action::LimitPasswords(user.clone());
+        assert_eq!(sql(&limit), [format!("ALTER USER `u` {list}")]);
+        assert!(![&new, &old].iter().any(|hash| format!("{limit} {limit:?}").contains(*hash)), "{limit}");
+        let create = Action::CreateUser(user);
+        assert_eq!(sql(&create), [format!("CREATE USER `u` {list} HOST ANY SETTINGS NONE")]);
     }
 
     #[test]

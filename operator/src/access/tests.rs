@@ -40,11 +40,7 @@ impl Stack {
     }
 
     fn logins(&self) -> Vec<Login> {
-        let login = |user: String, purpose| Login {
-            password: Some(PasswordHash::of(&password_of(&user))),
-            user,
-            purpose,
-        };
+        let login = |user: String, purpose| Login { passwords: passwords_of(&user), user, purpose };
         vec![
             login(self.names.ingest_user(1), Purpose::Ingest),
             login(self.names.reader_user("bi", 1), Purpose::Reader("bi".into())),
@@ -53,12 +49,16 @@ impl Stack {
 
     fn migration(&self, run: &str) -> Login {
         let user = self.names.migrate_user(run);
-        Login { password: Some(PasswordHash::of(&password_of(&user))), user, purpose: Purpose::Migrate }
+        Login { passwords: passwords_of(&user), user, purpose: Purpose::Migrate }
     }
 }
 
 fn password_of(user: &str) -> String {
     format!("password of {user}")
+}
+
+fn passwords_of(user: &str) -> Vec<Password> {
+    vec![Password::endless(PasswordHash::of(&password_of(user)))]
 }
 
 /// A reader of everything.

@@ -319,7 +319,10 @@ fn changed(action: &access::Action) -> String {
         | access::Action::WithdrawRequests(_) => "ownership ledger".into(),
         access::Action::CreateDatabase(name) => format!("database {name}"),
         access::Action::CreateRole(name) | access::Action::DropRole(name) => format!("role {name}"),
-        access::Action::CreateUser(user) | access::Action::AlterUser(user) => format!("user {}", user.name),
+        access::Action::CreateUser(user)
+        | access::Action::AlterUser(user)
+        | access::Action::AddPassword(user)
+        | access::Action::LimitPasswords(user) => format!("user {}", user.name),
         access::Action::DropUser(name)
         | access::Action::ExpireUser(name, _)
         | access::Action::GrantRole { user: name, .. } => {

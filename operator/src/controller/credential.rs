@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
 use secrecy::SecretString;
-use weir_crds::KeyType;
+use weir_crds::{KeyType, ValueSource};
 
 use super::desired::metadata::{CAUSE, EXPIRES_AT, GENERATION, PUBLISHED_AT};
 use super::desired::secret::GENERATION_TYPE;
 use super::rotation::Cause;
 use super::stack::Stack;
+use super::supply::{self, Refused, Source, Supplied, Supply};
 
 /// What a credential is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub(crate) struct Credential {
     pub(crate) older: Vec<Value>,
     /// The generation after every one that was ever seen.
     pub(crate) next: i64,
+    /// Where the next generation comes from.
+    pub(crate) source: Source,
 }
 
 /// The step that a credential is at.
@@ -75,12 +78,32 @@ pub(crate) struct Value {
     pub(crate) cause: Cause,
     /// When ClickHouse refuses it, once it was told so.
     pub(crate) expires_at: Option<Timestamp>,
+    /// Where it is from.
+    pub(crate) origin: Origin,
+}
+
+/// Where a value is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The operator drew it.
+    Generated,
+    /// The owner of a Secret wrote it there.
+    Supplied,
+    /// Nowhere: it is no value that anybody uses, and stands for the revocation of those before it, which its owner has to
+    /// replace.
+    Barrier(Refused),
 }
 
 impl Value {
     /// A generation that was made because there was none.
     pub(crate) fn first(generation: i64, secret: SecretString) -> Self {
-        Self { generation, secret, published_at: None, cause: Cause::First, expires_at: None }
+        let (cause, origin) = (Cause::First, Origin::Generated);
+        Self { generation, secret, published_at: None, cause, expires_at: None, origin }
+    }
+
+    /// Whether it only stands for a revocation.
+    pub(crate) const fn is_barrier(&self) -> bool {
+        matches!(self.origin, Origin::Barrier(_))
     }
 }
 
@@ -120,43 +143,92 @@ impl Credential {
         self.user_of(stack, self.value()?.generation)
     }
 
-    /// Name of the user of a generation in ClickHouse; none for keys.
+    /// Name of the user of a generation in ClickHouse; none for keys. Passwords that a Secret's owner writes have one user,
+    /// which keeps its name.
     pub(crate) fn user_of(&self, stack: &Stack, generation: i64) -> Option<String> {
         let names = &stack.clickhouse.names;
-        match &self.purpose {
-            Use::Ingest => Some(names.ingest_user(generation)),
-            Use::Migrate(run) => Some(names.migrate_user(run)),
-            Use::Reader(reader) => Some(names.reader_user(reader, generation)),
-            Use::Key(..) => None,
+        let value = self.generations().find(|value| value.generation == generation);
+        match (&self.purpose, value.map(|value| &value.origin)) {
+            (Use::Key(..), _) | (_, Some(Origin::Barrier(_))) => None,
+            (Use::Ingest, _) => Some(names.ingest_user(generation)),
+            (Use::Migrate(run), _) => Some(names.migrate_user(run)),
+            (Use::Reader(reader), Some(Origin::Supplied)) => Some(names.reader_login(reader)),
+            (Use::Reader(reader), Some(Origin::Generated) | None) => {
+                Some(names.reader_user(reader, generation))
+            }
         }
     }
+
+    /// The value that its owner keeps for it, where that can be used.
+    pub(crate) fn supplied(&self) -> Option<&SecretString> {
+        match &self.source {
+            Source::Generated => None,
+            Source::Supplied(supply) => supply.value.as_ref().ok(),
+        }
+    }
+
+    /// Whether there is nothing to publish until the owner of a Secret acts.
+    pub(crate) fn awaits_owner(&self) -> bool {
+        matches!(self.source, Source::Supplied(_)) && self.value().is_none_or(Value::is_barrier)
+    }
+}
+
+/// A credential that the stack wants.
+struct Wanted {
+    purpose: Use,
+    name: String,
+    published: String,
+    source: Source,
 }
 
 /// Lists the credentials that the stack wants, each at its step. The migration's is listed apart.
 pub(crate) fn credentials(
     stack: &Stack,
     secrets: &BTreeMap<String, Secret>,
+    supplied: &Supplied,
     highest: &impl Highest,
 ) -> Vec<Credential> {
-    let mut wanted = vec![(Use::Ingest, "ingest".to_owned(), stack.child_name("ingest-clickhouse"))];
+    let build = |wanted: Wanted| {
+        let highest = highest.highest(&wanted.purpose);
+        build(stack, wanted, secrets, highest)
+    };
+    let mut credentials: Vec<_> = wanted(stack, supplied).into_iter().map(build).collect();
+    supply::refuse_shared(&mut credentials);
+    credentials
+}
+
+fn wanted(stack: &Stack, supplied: &Supplied) -> Vec<Wanted> {
+    let source = |name: &str, from: Option<&ValueSource>, field: String| {
+        let Some(from) = from else { return Source::Generated };
+        let reference = from.secret_key_ref.clone();
+        let value = supplied.get(name).cloned().unwrap_or_else(|| Err(supply::unread(&reference)));
+        Source::Supplied(Supply { reference, field, value })
+    };
+    let mut wanted = vec![Wanted {
+        purpose: Use::Ingest,
+        name: "ingest".to_owned(),
+        published: stack.child_name("ingest-clickhouse"),
+        source: Source::Generated,
+    }];
     for reader in &stack.readers {
-        wanted.push((
-            Use::Reader(reader.name.clone()),
-            format!("user-{}", reader.name),
-            reader.secret_name.clone(),
-        ));
+        let name = supply::user_name(&reader.name);
+        wanted.push(Wanted {
+            purpose: Use::Reader(reader.name.clone()),
+            published: reader.secret_name.clone(),
+            source: source(&name, reader.value_from.as_ref(), supply::user_field(&reader.name)),
+            name,
+        });
     }
     for key in &stack.keys {
-        let purpose = Use::Key(key.spec.name.clone(), key.spec.key_type);
-        wanted.push((purpose, format!("key-{}", key.spec.name), key.secret_name.clone()));
+        let name = supply::key_name(&key.spec.name);
+        wanted.push(Wanted {
+            purpose: Use::Key(key.spec.name.clone(), key.spec.key_type),
+            published: key.secret_name.clone(),
+            source: source(&name, key.spec.value_from.as_ref(), supply::key_field(&key.spec.name)),
+            name,
+        });
     }
     wanted
-        .into_iter()
-        .map(|(purpose, name, published)| {
-            let highest = highest.highest(&purpose);
-            build(stack, purpose, name, published, secrets, highest)
-        })
-        .collect()
 }
 
 /// Name of the Secret that a generation is written ahead into.
@@ -164,16 +236,10 @@ pub(crate) fn generation_secret(stack: &Stack, name: &str, generation: i64) -> S
     stack.child_name(&format!("{name}-g{generation}"))
 }
 
-fn build(
-    stack: &Stack,
-    purpose: Use,
-    name: String,
-    published: String,
-    secrets: &BTreeMap<String, Secret>,
-    highest: i64,
-) -> Credential {
+fn build(stack: &Stack, wanted: Wanted, secrets: &BTreeMap<String, Secret>, highest: i64) -> Credential {
+    let Wanted { purpose, name, published, source } = wanted;
     let mut older = kept(secrets, &name);
-    let shown = secrets.get(&published).and_then(|secret| shown(&purpose, secret));
+    let shown = secrets.get(&published).and_then(|secret| shown(stack, &purpose, secret));
     let live = shown.as_ref().map(|value| value.generation);
     let newest = older.pop();
     let state = match (newest, shown) {
@@ -201,7 +267,7 @@ fn build(
     };
     let pending = generation_secret(stack, &name, generation);
     let next = highest.max(generation) + 1;
-    Credential { purpose, name, pending, published, live, state, older, next }
+    Credential { purpose, name, pending, published, live, state, older, next, source }
 }
 
 /// The credential of one migration run. Its Secret is mounted by the Job and is its own backing.
@@ -220,6 +286,7 @@ pub(crate) fn migration(stack: &Stack, run: &str, secrets: &BTreeMap<String, Sec
         state,
         older: Vec::new(),
         next: 2,
+        source: Source::Generated,
     }
 }
 
@@ -237,6 +304,7 @@ fn kept(secrets: &BTreeMap<String, Secret>, name: &str) -> Vec<Value> {
             published_at: moment(secret, PUBLISHED_AT),
             cause: Cause::parse(annotation(secret, CAUSE)),
             expires_at: moment(secret, EXPIRES_AT),
+            origin: origin(secret),
         })
     };
     let mut kept: Vec<_> = secrets.values().filter(is_own).filter_map(value).collect();
@@ -244,11 +312,28 @@ fn kept(secrets: &BTreeMap<String, Secret>, name: &str) -> Vec<Value> {
     kept
 }
 
+/// Where the value of a generation is from, as its Secret says.
+fn origin(secret: &Secret) -> Origin {
+    match (text(secret, "refused"), text(secret, "origin").as_deref()) {
+        (Some(refused), _) => Origin::Barrier(Refused::parse(&refused)),
+        (None, Some("supplied")) => Origin::Supplied,
+        (None, Some(_) | None) => Origin::Generated,
+    }
+}
+
 /// What a published Secret holds. Only the field that Weir publishes: somebody may have added others to the Secret.
-fn shown(purpose: &Use, published: &Secret) -> Option<Value> {
+fn shown(stack: &Stack, purpose: &Use, published: &Secret) -> Option<Value> {
     let field = if matches!(purpose, Use::Key(..)) { "key" } else { "password" };
     let generation = annotation(published, GENERATION)?.parse().ok()?;
-    Some(Value::first(generation, text(published, field)?.into()))
+    let value = Value::first(generation, text(published, field)?.into());
+    let is_supplied = match purpose {
+        Use::Reader(reader) => {
+            text(published, "username") == Some(stack.clickhouse.names.reader_login(reader))
+        }
+        // Only a user's name depends on it.
+        Use::Ingest | Use::Migrate(_) | Use::Key(..) => false,
+    };
+    Some(if is_supplied { Value { origin: Origin::Supplied, ..value } } else { value })
 }
 
 /// A field of a Secret as text.
@@ -268,6 +353,7 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     use super::*;
+    use crate::controller::fixture;
 
     #[test]
     fn a_foreign_field_of_a_published_secret_is_never_taken_for_the_credential() {
@@ -277,7 +363,7 @@ mod tests {
             ..Secret::default()
         };
         published.annotations_mut().insert(GENERATION.into(), "1".into());
-        let value = shown(&Use::Key("web".into(), KeyType::Public), &published).unwrap();
+        let value = shown(&fixture::checked(), &Use::Key("web".into(), KeyType::Public), &published).unwrap();
         assert_eq!(value.secret.expose_secret(), "own");
     }
 }

@@ -18,7 +18,7 @@ use k8s_openapi::api::core::v1::Secret;
 use secrecy::ExposeSecret as _;
 
 use super::child::Child;
-use super::credential::{self, Credential, Use, Value};
+use super::credential::{self, Credential, Origin, Use, Value};
 use super::rotation::{self, Retirement, Retirements};
 use super::stack::{Image, Stack};
 use crate::access;
@@ -125,7 +125,8 @@ fn access(
     })
 }
 
-/// A user for each generation that still counts. The password of an old one is not set again: whoever has it keeps it.
+/// A user for each generation that still counts, and one for all passwords that a Secret's owner wrote. The password of an
+/// old generated one is not set again: whoever has it keeps it.
 fn credential_logins(
     stack: &Stack,
     credential: &Credential,
@@ -137,22 +138,53 @@ fn credential_logins(
         Use::Reader(reader) => access::Purpose::Reader(reader.clone()),
         Use::Key(..) => return Vec::new(),
     };
-    let login = |generation: i64, password: Option<access::PasswordHash>| {
+    let login = |generation: i64, passwords: Vec<access::Password>| {
         let user = credential.user_of(stack, generation)?;
-        Some(access::Login { user, purpose: purpose.clone(), password })
+        Some(access::Login { user, purpose: purpose.clone(), passwords })
     };
-    let hash = |value: &Value| access::PasswordHash::of(value.secret.expose_secret());
     let current = rotation::current(credential).map(|value| value.generation);
+    let is_generated = |value: &&Value| value.origin == Origin::Generated;
     let serves = |value: &&Value| Some(value.generation) == current;
     let newest = credential.value();
-    let mut logins: Vec<_> = credential
-        .older
-        .iter()
-        .filter(serves)
-        .chain(newest)
-        .filter_map(|value| login(value.generation, Some(hash(value))))
+    let serving = credential.older.iter().filter(serves).chain(newest).filter(is_generated);
+    let mut logins: Vec<_> = serving
+        .filter_map(|value| login(value.generation, vec![access::Password::endless(hash(value))]))
         .collect();
+    let is_other = |generation: i64| {
+        credential.generations().any(|value| value.generation == generation && !is_generated(&value))
+    };
     let old = retirements.of(credential).iter().filter(|(_, retirement)| **retirement != Retirement::Gone);
-    logins.extend(old.filter_map(|(generation, _)| login(*generation, None)));
+    let old = old.map(|(generation, _)| *generation).filter(|generation| !is_other(*generation));
+    logins.extend(old.filter_map(|generation| login(generation, Vec::new())));
+    let (newest, passwords) = supplied_passwords(stack, credential, retirements);
+    logins.extend(newest.and_then(|generation| login(generation, passwords)));
     logins
+}
+
+/// The passwords that a Secret's owner wrote and that still count, the newest first, each with the end that it has. A value
+/// that was written a second time is one password.
+fn supplied_passwords(
+    stack: &Stack,
+    credential: &Credential,
+    retirements: &Retirements,
+) -> (Option<i64>, Vec<access::Password>) {
+    let counts =
+        |value: &&Value| value.origin == Origin::Supplied && retirements.keeps(credential, value.generation);
+    let mut values: Vec<_> = credential.generations().filter(counts).collect();
+    values.reverse();
+    let mut passwords: Vec<access::Password> = Vec::new();
+    for value in &values {
+        let hash = hash(value);
+        let replaced_at = rotation::replaced_at(credential, value.generation);
+        let policy = rotation::policy(stack, credential);
+        let until = replaced_at.zip(policy).map(|(at, policy)| rotation::cap(at, policy));
+        if !passwords.iter().any(|known| known.hash == hash) {
+            passwords.push(access::Password { hash, until });
+        }
+    }
+    (values.first().map(|value| value.generation), passwords)
+}
+
+fn hash(value: &Value) -> access::PasswordHash {
+    access::PasswordHash::of(value.secret.expose_secret())
 }

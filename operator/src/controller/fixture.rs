@@ -61,6 +61,7 @@ pub(crate) fn observed() -> Observed {
         dependencies: Vec::new(),
         image: Ok(image()),
         catalogue: Err(down),
+        supplied: BTreeMap::new(),
         secrets: BTreeMap::new(),
         live: BTreeMap::new(),
         applied: BTreeMap::new(),

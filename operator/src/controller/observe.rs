@@ -57,6 +57,7 @@ pub(crate) async fn observe(
     pods::read(ctx, stack, &mut observed, memory).await;
     observed.consumers = consumers::ask(ctx, stack, &observed.secrets, !observed.workloads.is_empty()).await;
     let dependencies = dependencies::fetch(ctx, stack, &observed.secrets).await;
+    observed.supplied = dependencies::supplied(ctx, stack).await;
     if stack.metadata.deletion_timestamp.is_none() {
         observed.image = image::resolve(ctx, stack, &observed.status, &dependencies, now).await;
     }
@@ -110,6 +111,7 @@ fn children(
             weir_crds::Reason::Waiting,
             "not asked yet",
         )),
+        supplied: BTreeMap::new(),
         secrets: owned.secrets.iter().map(|secret| (secret.name_any(), (**secret).clone())).collect(),
         workloads: workloads.filter(|(_, workload)| workload.key.name == ingest).collect(),
         pods: PodReport::default(),

@@ -16,6 +16,7 @@ use super::desired::spool;
 use super::pod_report::PodReport;
 use super::rotation::Evidence;
 use super::stack::{Image, Stack};
+use super::supply::Supplied;
 use super::workload::Workload;
 use crate::access::Catalogue;
 
@@ -52,6 +53,8 @@ pub(crate) struct Observed {
     pub(crate) image: Result<Image, Fault>,
     /// What ClickHouse holds.
     pub(crate) catalogue: Result<Arc<Catalogue>, Fault>,
+    /// Values that the owners of Secrets keep.
+    pub(crate) supplied: Supplied,
     /// Secrets that the stack owns, by name.
     pub(crate) secrets: BTreeMap<String, Secret>,
     /// Children that the stack owns.

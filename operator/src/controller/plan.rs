@@ -14,6 +14,7 @@ mod orphans;
 mod rollout;
 mod spool;
 mod step;
+mod supplied;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -138,7 +139,9 @@ fn dependencies(view: &View<'_>, steps: &mut Steps) {
 /// Whether everything was made and published for this image before, so that children can be kept without ClickHouse.
 fn is_established(view: &View<'_>) -> bool {
     let Some(image) = &view.stack.image else { return false };
-    let is_published = |credential: &super::credential::Credential| rotation::current(credential).is_some();
+    let is_published = |credential: &super::credential::Credential| {
+        rotation::current(credential).is_some() || credential.awaits_owner()
+    };
     view.observed.recorded_digest() == Some(image.digest())
         // What was proven and migrated on other endpoints says nothing about these.
         && !view.observed.has_moved(view.stack)

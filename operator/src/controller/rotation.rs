@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use weir_crds::CredentialStep;
 
-use super::credential::{Credential, Value};
+use super::credential::{Credential, Origin, Value};
+use super::supply::{Source, is_same};
 pub(crate) use assessment::{Retirements, assess, policy};
 pub(crate) use policy::Policy;
 pub(crate) use request::{Cause, Request, Requests};
@@ -121,9 +122,19 @@ pub(crate) fn retirements(
     let current = current(credential).map(|value| value.generation);
     let known = credential.generations().map(|value| value.generation).chain(others.iter().copied());
     let old = known.filter(|generation| *generation < newest.generation && Some(*generation) != current);
+    let oldest = credential.generations().map(|value| value.generation).min();
+    let is_barrier = |generation: i64| {
+        credential.generations().any(|value| value.generation == generation && value.is_barrier())
+    };
     let judge = |generation: i64| {
         if generation < revoked {
             return Retirement::Gone;
+        }
+        // What it revoked would count again without it.
+        if is_barrier(generation) && replaced_at(credential, generation).is_some() {
+            let is_over = oldest == Some(generation);
+            let why = || "what it revoked is not gone yet".to_owned();
+            return if is_over { Retirement::Gone } else { Retirement::Keep { until: now, why: why() } };
         }
         match replaced_at(credential, generation) {
             Some(at) => retirement(at, policy, evidence.get(&generation), now),
@@ -143,7 +154,15 @@ pub(crate) fn due(
     now: Timestamp,
 ) -> Option<Cause> {
     let newest = credential.value()?;
+    match &credential.source {
+        Source::Supplied(_) => return is_changed(credential, newest).then(|| asked(credential, request)),
+        Source::Generated if newest.is_barrier() => return Some(Cause::Source),
+        Source::Generated => {}
+    }
     let published_at = newest.published_at?;
+    if newest.origin == Origin::Supplied {
+        return Some(Cause::Source);
+    }
     if let Some(request) = request
         && !credential.generations().any(|value| value.cause == Cause::Rotate(request.value.clone()))
     {
@@ -154,6 +173,23 @@ pub(crate) fn due(
     (is_alone && now >= next && policy.is_open(now)).then_some(Cause::Schedule)
 }
 
+/// Whether the owner of a Secret wrote another value than the newest, once that is published.
+fn is_changed(credential: &Credential, newest: &Value) -> bool {
+    credential.supplied().is_some_and(|value| match &newest.origin {
+        Origin::Barrier(refused) => !refused.holds(value),
+        Origin::Generated | Origin::Supplied => {
+            newest.published_at.is_some() && !is_same(value, &newest.secret)
+        }
+    })
+}
+
+/// A change that somebody had asked for answers that request.
+fn asked(credential: &Credential, request: Option<&Request>) -> Cause {
+    let is_answered = |cause: &Cause| credential.generations().any(|value| value.cause == *cause);
+    let asked = request.map(|request| Cause::Rotate(request.value.clone()));
+    asked.filter(|cause| !is_answered(cause)).unwrap_or(Cause::Source)
+}
+
 /// What the moment of a scheduled rotation is drawn from.
 pub(crate) fn identity(uid: &str, credential: &Credential, generation: i64) -> String {
     format!("{uid}/{}/{generation}", credential.name)
@@ -162,6 +198,9 @@ pub(crate) fn identity(uid: &str, credential: &Credential, generation: i64) -> S
 /// The step of a credential, for status.
 pub(crate) fn step(credential: &Credential) -> Option<CredentialStep> {
     let newest = credential.value()?;
+    if newest.is_barrier() {
+        return Some(CredentialStep::Revoked);
+    }
     Some(match (newest.published_at, credential.older.is_empty()) {
         (None, _) => CredentialStep::Pending,
         (Some(_), true) => CredentialStep::Current,

@@ -1,6 +1,6 @@
 //! A stack that has been checked: what every later step works on instead of the raw spec.
 
-use weir_crds::{DriftPolicy, IngestSpec, KeySpec};
+use weir_crds::{DriftPolicy, IngestSpec, KeySpec, ValueSource};
 
 use super::rotation::{Policy, Requests};
 use crate::access;
@@ -107,6 +107,8 @@ pub(crate) struct Reader {
     pub(crate) name: String,
     /// What it may do.
     pub(crate) access: access::Reader,
+    /// Where its password comes from, unless it is generated.
+    pub(crate) value_from: Option<ValueSource>,
     /// Secret to publish the login in.
     pub(crate) secret_name: String,
     /// When its login turns.

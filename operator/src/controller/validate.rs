@@ -1,13 +1,17 @@
 //! From the raw spec to a checked stack. Pure; what the schema of the CRD cannot say is said here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt as _;
 use url::{Host, Url};
-use weir_crds::{AnalyticsStack, Reason, SettingChange, UpdatePolicy, UserProfile, UserSetting, UserSpec};
+use weir_crds::{
+    AnalyticsStack, AnalyticsStackSpec, Reason, SettingChange, UpdatePolicy, UserProfile, UserSetting,
+    UserSpec,
+};
 
 use super::rotation::{Policy, Requests};
 use super::stack::{Clickhouse, Endpoint, Image, Key, Reader, Stack};
+use super::supply;
 use crate::access;
 use crate::dialer::Barred;
 use crate::names::ClickhouseNames;
@@ -77,6 +81,7 @@ pub(crate) fn validate(stack: &AnalyticsStack, rules: &Rules, found: Found) -> R
     }
     let checked = build(stack, endpoints, found);
     problems.extend(secret_names(&checked));
+    problems.extend(sources(&checked, &stack.spec));
     if problems.is_empty() { Ok(checked) } else { Err(problems) }
 }
 
@@ -91,6 +96,7 @@ fn build(stack: &AnalyticsStack, endpoints: Vec<Endpoint>, found: Found) -> Stac
     let reader = |user: &weir_crds::UserSpec| Reader {
         name: user.name.clone(),
         access: reader_access(user),
+        value_from: user.value_from.clone(),
         secret_name: user.secret_name.clone().unwrap_or_else(|| format!("{name}-user-{}", user.name)),
         rotation: Policy::new(&user.rotation.clone().unwrap_or_default()),
     };
@@ -191,12 +197,32 @@ fn is_forbidden(endpoint: &Endpoint, rules: &Rules) -> bool {
     Host::parse(host).is_ok_and(|host| tls::is_refused_host(&host))
 }
 
+/// Secrets that the stack uses itself.
+fn own_secrets(stack: &Stack) -> impl Iterator<Item = String> {
+    ["ingest-clickhouse", "ingest-keys", "ingest-ca"].into_iter().map(|suffix| stack.child_name(suffix))
+}
+
+/// A value must not come from a Secret that the stack makes itself: it would be the value of another credential, or its own.
+fn sources(stack: &Stack, spec: &AnalyticsStackSpec) -> Vec<Invalid> {
+    let published = stack.keys.iter().map(|key| &key.secret_name);
+    let published = published.chain(stack.readers.iter().map(|reader| &reader.secret_name));
+    let made: BTreeSet<String> = own_secrets(stack).chain(published.cloned()).collect();
+    let problem = |wanted: supply::Wanted<'_>| {
+        let secret = &wanted.reference.name;
+        let field = if wanted.is_key { "spec.keys[].valueFrom" } else { "spec.users[].valueFrom" };
+        let hint = format!(
+            "{} names Secret {secret}, which the stack makes itself; name a Secret of your own",
+            wanted.field
+        );
+        made.contains(secret).then(|| Invalid::new(field, hint))
+    };
+    supply::wanted(spec).filter_map(problem).collect()
+}
+
 /// Two credentials must not share a Secret, and none may take a name that the stack uses itself.
 fn secret_names(stack: &Stack) -> Vec<Invalid> {
-    let mut taken: BTreeMap<String, String> = ["ingest-clickhouse", "ingest-keys", "ingest-ca"]
-        .into_iter()
-        .map(|suffix| (stack.child_name(suffix), "the stack itself".to_owned()))
-        .collect();
+    let mut taken: BTreeMap<String, String> =
+        own_secrets(stack).map(|name| (name, "the stack itself".to_owned())).collect();
     let keys = stack.keys.iter().map(|key| ("key", &key.spec.name, &key.secret_name));
     let users = stack.readers.iter().map(|reader| ("user", &reader.name, &reader.secret_name));
     let wanted: Vec<_> = keys.chain(users).collect();
@@ -282,6 +308,15 @@ mod tests {
         for own in ["store-ingest-keys", "store-ingest-g12", "store-user-grafana-g1"] {
             let fields = check(|stack| stack.spec.keys[0].secret_name = Some(own.into()));
             assert_eq!(fields, ["spec.keys[].secretName"], "{own}");
+        }
+    }
+
+    #[test]
+    fn a_value_never_comes_from_a_secret_that_the_stack_makes() {
+        for own in ["store-ingest-keys", "store-user-grafana", "store-key-web"] {
+            let from = serde_json::json!({ "secretKeyRef": { "name": own, "key": "key" } });
+            let fields = check(|stack| stack.spec.keys[0].value_from = serde_json::from_value(from).unwrap());
+            assert_eq!(fields, ["spec.keys[].valueFrom"], "{own}");
         }
     }
 

@@ -56,6 +56,9 @@ pub(crate) fn apply(catalogue: &mut Catalogue, owner: &Owner, action: &Action) {
             );
         }
         Action::ExpireUser(name, _) => assert!(catalogue.users.contains_key(name), "{name} is missing"),
+        Action::AddPassword(user) | Action::LimitPasswords(user) => {
+            assert!(catalogue.users.contains_key(&user.name), "{} is missing", user.name);
+        }
         Action::Grant { to, rights } => grant(catalogue, to, rights),
         Action::ReplaceGrants { of, rights } => {
             catalogue.grants.insert(of.clone(), Grants::default());

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::child::{conflict, is_owned, key_of};
 use super::{Failure, Tools};
 use crate::controller::child::Child;
+use crate::controller::credential::Value;
 use crate::controller::desired::secret;
 use crate::controller::plan::{Generate, Hold};
 use crate::kubernetes;
@@ -24,9 +25,12 @@ const BYTES: usize = 32;
 pub(super) async fn generate(tools: &Tools<'_>, generate: &Generate) -> Result<(), Failure> {
     let Some(stack) = tools.checked else { return Ok(()) };
     let value = random(generate.key).map_err(|_| no_randomness(&generate.secret))?;
-    let secret = match &generate.migration_user {
-        Some(user) => secret::migration(stack, generate.secret.clone(), user.clone(), &value),
-        None => secret::ahead(stack, &generate.credential, generate.generation, &generate.cause, &value),
+    let secret = if let Some(user) = &generate.migration_user {
+        secret::migration(stack, generate.secret.clone(), user.clone(), &value)
+    } else {
+        let (cause, origin) = (generate.cause.clone(), generate.origin.clone());
+        let first = Value::first(generate.generation, value.as_str().into());
+        secret::ahead(stack, &generate.credential, &Value { cause, origin, ..first })
     };
     write_ahead(tools, &secret).await
 }

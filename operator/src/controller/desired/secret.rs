@@ -10,22 +10,28 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::metadata::{CAUSE, Component, GENERATION, annotated, metadata};
-use crate::controller::credential::{Credential, Use, Value, generation_secret};
-use crate::controller::rotation::{self, Cause, Retirements};
+use crate::controller::credential::{Credential, Origin, Use, Value, generation_secret};
+use crate::controller::rotation::{self, Retirements};
 use crate::controller::stack::{Key, Stack};
 
 /// Type of a Secret that a generation of a credential is written ahead into.
 pub(crate) const GENERATION_TYPE: &str = "weir.dev/credential-generation";
 
 /// Builds the Secret that a generation is written ahead into. Its content can never be edited, only lost.
-pub(crate) fn ahead(stack: &Stack, name: &str, generation: i64, cause: &Cause, value: &str) -> Secret {
-    let fields = [
+pub(crate) fn ahead(stack: &Stack, name: &str, value: &Value) -> Secret {
+    let mut fields = vec![
         ("credential", name.to_owned()),
-        ("generation", generation.to_string()),
-        ("value", value.to_owned()),
+        ("generation", value.generation.to_string()),
+        ("value", value.secret.expose_secret().to_owned()),
     ];
-    let mut secret = build(stack, generation_secret(stack, name, generation), Component::Credential, fields);
-    secret.metadata = annotated(secret.metadata, CAUSE, cause.text());
+    match &value.origin {
+        Origin::Generated => {}
+        Origin::Supplied => fields.push(("origin", "supplied".into())),
+        Origin::Barrier(refused) => fields.push(("refused", refused.text())),
+    }
+    let secret_name = generation_secret(stack, name, value.generation);
+    let mut secret = build(stack, secret_name, Component::Credential, fields);
+    secret.metadata = annotated(secret.metadata, CAUSE, value.cause.text());
     secret.type_ = Some(GENERATION_TYPE.into());
     secret.immutable = Some(true);
     secret
@@ -98,7 +104,7 @@ pub(crate) fn hashed_keys(
         };
         let mut generations: Vec<_> = credential
             .generations()
-            .filter(|value| retirements.keeps(credential, value.generation))
+            .filter(|value| !value.is_barrier() && retirements.keeps(credential, value.generation))
             .collect();
         generations.reverse();
         let end = |value: &Value| {

@@ -9,7 +9,6 @@ use weir_crds::KeyType;
 use super::*;
 use crate::controller::credential::{Highest, State, Use, Value};
 use crate::controller::fixture;
-use crate::controller::rotation::Cause;
 
 struct Never;
 
@@ -21,7 +20,7 @@ impl Highest for Never {
 
 fn build(stack: &Stack, migrated: bool) -> Desired {
     let secrets = &BTreeMap::new();
-    let credentials = credential::credentials(stack, secrets, &Never);
+    let credentials = credential::credentials(stack, secrets, &BTreeMap::new(), &Never);
     let retirements = Retirements::default();
     desired(Inputs { stack, owner: &fixture::owner(), secrets, credentials, migrated, retirements })
 }
@@ -158,7 +157,7 @@ fn every_child_carries_the_labels_and_the_owner() {
 #[test]
 fn keys_are_hashed_and_neither_roll_pods_nor_leave_their_secret() {
     let stack = fixture::checked();
-    let mut credentials = credential::credentials(&stack, &BTreeMap::new(), &Never);
+    let mut credentials = credential::credentials(&stack, &BTreeMap::new(), &BTreeMap::new(), &Never);
     let template =
         |stack: &Stack| serde_json::to_string(&workload::pod_template(stack, &fixture::image())).unwrap();
     let before = template(&stack);
@@ -186,7 +185,7 @@ fn keys_are_hashed_and_neither_roll_pods_nor_leave_their_secret() {
 #[test]
 fn a_reader_finds_everything_to_log_in_with() {
     let stack = fixture::checked();
-    let mut credentials = credential::credentials(&stack, &BTreeMap::new(), &Never);
+    let mut credentials = credential::credentials(&stack, &BTreeMap::new(), &BTreeMap::new(), &Never);
     let reader =
         credentials.iter_mut().find(|credential| matches!(credential.purpose, Use::Reader(_))).unwrap();
     reader.state = value(1, "canary");
@@ -203,12 +202,15 @@ fn a_reader_finds_everything_to_log_in_with() {
 #[test]
 fn a_lost_backing_is_restored_with_the_same_value_and_generation() {
     let stack = fixture::checked();
-    let mut credential = credential::credentials(&stack, &BTreeMap::new(), &Never).remove(2);
+    let mut credential =
+        credential::credentials(&stack, &BTreeMap::new(), &BTreeMap::new(), &Never).remove(2);
     assert_eq!(credential.purpose, Use::Key("web".into(), KeyType::Public));
     credential.state = value(4, "weir_pk_value");
     let published = secret::published(&stack, &credential, credential.value().unwrap()).unwrap();
     let secrets = BTreeMap::from([(credential.published.clone(), published)]);
-    let State::Unbacked(found) = &credential::credentials(&stack, &secrets, &Never)[2].state else {
+    let State::Unbacked(found) =
+        &credential::credentials(&stack, &secrets, &BTreeMap::new(), &Never)[2].state
+    else {
         panic!("the published Secret was not read")
     };
     assert_eq!(found.generation, 4);
@@ -237,7 +239,8 @@ fn a_single_pod_has_no_budget_and_a_done_migration_no_job() {
 #[test]
 fn debug_of_a_child_shows_no_content() {
     let stack = fixture::checked();
-    let secret = secret::ahead(&stack, "key-web", 1, &Cause::First, "weir_pk_canary");
+    let value = Value::first(1, "weir_pk_canary".to_owned().into());
+    let secret = secret::ahead(&stack, "key-web", &value);
     let text = format!("{:?}", Child::Secret(Box::new(secret)));
     assert_eq!(text, "Secret/store-key-web-g1");
 }

@@ -1,4 +1,4 @@
-//! The Secrets that a spec refers to: administrator, CA bundle, pull secrets.
+//! The Secrets that a spec refers to: administrator, CA bundle, pull secrets, and values of their owners.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use weir_crds::{ADMIN_SECRET_TYPE, AnalyticsStack, Reason};
 use crate::controller::Context;
 use crate::controller::credential::text;
 use crate::controller::observed::Fault;
+use crate::controller::supply::{self, Supplied};
 
 const PULL_SECRET_TYPE: &str = "kubernetes.io/dockerconfigjson";
 
@@ -76,6 +77,20 @@ pub(super) async fn fetch(
         }
     }
     Dependencies { admin, ca_pem, ca_copy, pull, faults }
+}
+
+/// Reads the values that the owners of Secrets keep.
+pub(super) async fn supplied(ctx: &Context, stack: &AnalyticsStack) -> Supplied {
+    let namespace = stack.namespace().unwrap_or_default();
+    let mut supplied = Supplied::new();
+    for wanted in supply::wanted(&stack.spec) {
+        let value = match ctx.secret(&namespace, &wanted.reference.name).await {
+            Ok(secret) => supply::read(&wanted, secret.as_deref()),
+            Err(fault) => Err(fault),
+        };
+        supplied.insert(wanted.credential, value);
+    }
+    supplied
 }
 
 fn missing(name: &str, what: &str) -> Fault {

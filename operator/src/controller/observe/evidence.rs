@@ -59,7 +59,7 @@ fn unknown(why: &'static str) -> Box<dyn Fn(&String) -> Evidence + Send> {
 fn undecided(ctx: &Context, stack: &AnalyticsStack, observed: &Observed) -> Vec<String> {
     let Ok(checked) = validate(stack, &ctx.settings.rules, Found::default()) else { return Vec::new() };
     let generations = Generations { stack: &checked, observed };
-    let credentials = credentials(&checked, &observed.secrets, &generations);
+    let credentials = credentials(&checked, &observed.secrets, &observed.supplied, &generations);
     let retirements = assess(&checked, observed, &credentials);
     let mut users = Vec::new();
     for credential in credentials.iter().filter(|credential| credential.is_login()) {

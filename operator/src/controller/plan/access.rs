@@ -1,16 +1,15 @@
 //! Phases of access: what is missing in ClickHouse, credentials, and at the end what is too much.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use secrecy::ExposeSecret as _;
 use weir_crds::{ConditionType, DriftPolicy, Reason};
 
 use super::drift;
 use super::lag::{self, is_lagging};
-use super::{Action, Generate, Hold, Proof, Steps, View, is_established, written_ahead};
+use super::{Action, Generate, Hold, Proof, Steps, View, is_established, supplied, written_ahead};
 use crate::access;
 use crate::controller::child::{Child, ChildKey, ChildKind, is_settled};
 use crate::controller::consumers::{Consumer, Consumers, Report};
-use crate::controller::credential::{Credential, State, Use, Value, text};
+use crate::controller::credential::{Credential, Origin, State, Use, Value, text};
 use crate::controller::desired::secret;
 use crate::controller::rotation::{self, Cause};
 
@@ -51,17 +50,21 @@ pub(super) fn credentials(view: &View<'_>, steps: &mut Steps) {
     let mut missing = None;
     for credential in &view.desired.credentials {
         match &credential.state {
+            State::Missing { generation } if supplied::is_supplied(credential) => {
+                if let Some(action) = supplied::take_up(view, credential, *generation, Cause::First) {
+                    missing = missing.or(Some(&credential.pending));
+                    steps.act(ConditionType::CredentialsReady, action);
+                }
+            }
             State::Missing { generation } => {
                 missing = missing.or(Some(&credential.pending));
                 steps.act(
                     ConditionType::CredentialsReady,
-                    generate(credential, *generation, Cause::First, None),
+                    generate(credential, *generation, (Cause::First, Origin::Generated), None),
                 );
             }
             State::Unbacked(value) => {
-                let plain = value.secret.expose_secret();
-                let backing =
-                    secret::ahead(view.stack, &credential.name, value.generation, &value.cause, plain);
+                let backing = secret::ahead(view.stack, &credential.name, value);
                 steps.act(ConditionType::CredentialsReady, Action::Create(Child::Secret(Box::new(backing))));
             }
             State::Pending(_) => {}
@@ -70,6 +73,7 @@ pub(super) fn credentials(view: &View<'_>, steps: &mut Steps) {
     if let Some(pending) = missing {
         return steps.hold(written_ahead(pending));
     }
+    supplied::faults(view, steps);
     let (logins, keys): (Vec<_>, Vec<_>) =
         view.desired.credentials.iter().partition(|credential| credential.is_login());
     for login in logins {
@@ -92,7 +96,8 @@ pub(super) fn credentials(view: &View<'_>, steps: &mut Steps) {
 
 /// Keeps the published generation, or publishes the first one. A newer one waits for its turn, behind the rollout.
 fn publish_first(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
-    let first = || credential.value().filter(|_| rotation::current(credential).is_none());
+    let is_first = |value: &&Value| rotation::current(credential).is_none() && !value.is_barrier();
+    let first = || credential.value().filter(is_first);
     if let Some(value) = rotation::current(credential).or_else(first) {
         publish(view, credential, value, steps);
     }
@@ -101,7 +106,8 @@ fn publish_first(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
 /// Waits for pods that would refuse a new key. Behind the rollout, so that pods that read nothing any more can be replaced.
 pub(super) fn unread(view: &View<'_>, steps: &mut Steps) {
     let is_new = |credential: &Credential| {
-        !credential.is_login() && credential.value().is_some() && rotation::current(credential).is_none()
+        let is_value = credential.value().is_some_and(|value| !value.is_barrier());
+        !credential.is_login() && is_value && rotation::current(credential).is_none()
     };
     if view.desired.credentials.iter().any(is_new)
         && let Some(hold) = unread_keys(view)
@@ -178,7 +184,7 @@ pub(super) fn tell(view: &View<'_>, steps: &mut Steps) {
 pub(super) fn generate(
     credential: &Credential,
     generation: i64,
-    cause: Cause,
+    (cause, origin): (Cause, Origin),
     migration_user: Option<String>,
 ) -> Action {
     let key = match &credential.purpose {
@@ -190,7 +196,7 @@ pub(super) fn generate(
         Use::Ingest | Use::Reader(_) | Use::Key(..) => credential.secret_of(generation),
     };
     let credential = credential.name.clone();
-    Action::Generate(Generate { secret, credential, generation, cause, migration_user, key })
+    Action::Generate(Generate { secret, credential, generation, cause, origin, migration_user, key })
 }
 
 /// Proves, applies and marks one generation.
@@ -204,6 +210,7 @@ pub(super) fn publish(view: &View<'_>, credential: &Credential, value: &Value, s
     if credential.is_login() && observed.catalogue.is_ok() {
         // A proof asks every endpoint, so it waits while one is away.
         if !is_lagging(view) || !is_established(view) {
+            supplied::install(view, credential, value, steps);
             prove(view, credential, value, settled, steps);
         }
     } else if credential.is_login() && leads_elsewhere(view, &child) {
@@ -250,7 +257,7 @@ pub(super) fn prove(
         return;
     }
     // Somebody may have changed the password of a user that is ours; the next attempt gives it back first.
-    if view.observed.refused.contains(&user) {
+    if view.observed.refused.contains(&user) && !is_touched {
         steps.steps.extend(
             access::restore_login(&view.desired.access, &user)
                 .map(|action| super::Step::Do(stage, Action::Access(action))),
@@ -303,8 +310,11 @@ pub(super) fn secret_keys(view: &View<'_>) -> Vec<ChildKey> {
     for credential in &view.desired.credentials {
         keys.push(ChildKey::new(ChildKind::Secret, &credential.published));
         keys.push(ChildKey::new(ChildKind::Secret, &credential.pending));
-        let kept = credential.older.iter().map(|value| value.generation);
-        let kept = kept.filter(|generation| view.desired.retirements.keeps(credential, *generation));
+        let is_kept = |value: &&Value| {
+            let is_due = !view.desired.retirements.keeps(credential, value.generation);
+            !is_due || supplied::is_left(view, credential, value)
+        };
+        let kept = credential.older.iter().filter(is_kept).map(|value| value.generation);
         keys.extend(
             kept.map(|generation| ChildKey::new(ChildKind::Secret, credential.secret_of(generation))),
         );

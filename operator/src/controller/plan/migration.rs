@@ -6,7 +6,7 @@ use weir_crds::{ConditionType, Reason};
 use super::access::{generate, prove};
 use super::{Action, Hold, Proof, Steps, View, written_ahead};
 use crate::controller::child::{Child, ChildKey, ChildKind};
-use crate::controller::credential::{self, State};
+use crate::controller::credential::{self, Origin, State};
 use crate::controller::desired::Migration;
 use crate::controller::desired::metadata::SPEC_HASH;
 use crate::controller::observed::JobState;
@@ -97,7 +97,8 @@ fn start(view: &View<'_>, migration: &Migration, steps: &mut Steps) {
             credential::Use::Migrate(run) => Some(view.stack.clickhouse.names.migrate_user(run)),
             credential::Use::Ingest | credential::Use::Reader(_) | credential::Use::Key(..) => None,
         };
-        steps.act(ConditionType::CredentialsReady, generate(credential, *generation, Cause::First, user));
+        let origin = (Cause::First, Origin::Generated);
+        steps.act(ConditionType::CredentialsReady, generate(credential, *generation, origin, user));
         return steps.hold(written_ahead(&credential.pending));
     }
     if let Some(value) = credential.value() {

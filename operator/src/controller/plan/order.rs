@@ -5,9 +5,10 @@
 //! condition and no access.
 
 use k8s_openapi::api::core::v1::Secret;
+use secrecy::ExposeSecret as _;
 use weir_crds::{ConditionType, Reason};
 
-use crate::access::{Action as Access, Entity};
+use crate::access::{Action as Access, Entity, PasswordHash};
 use crate::controller::child::{Child, ChildKey, ChildKind};
 use crate::controller::credential::text;
 use crate::controller::desired::metadata::GENERATION;
@@ -65,11 +66,23 @@ pub(super) fn precedes(first: &Action, second: &Action) -> bool {
         // The finalizer guards every effect outside, and goes when nothing is left.
         (Action::AddFinalizer, _) | (_, Action::RemoveFinalizer) => true,
         (Action::Access(first), Action::Access(second)) => access_precedes(first, second),
+        // The password before it may be proven once more in the same pass.
+        (Action::Access(Access::AddPassword(user)), Action::Prove(proof)) => {
+            let proven = PasswordHash::of(proof.password.expose_secret());
+            proof.user == user.name && user.passwords.first().is_some_and(|newest| newest.hash == proven)
+        }
         (Action::Access(access), Action::Prove(proof)) => {
             adds_to_anyone(access) || restores(access, &proof.user)
         }
         (Action::Prove(proof), Action::Apply(Child::Secret(secret))) => {
-            text(secret, "username").as_ref() == Some(&proof.user)
+            let password = text(secret, "password");
+            let is_proven = password.is_some_and(|password| password == proof.password.expose_secret());
+            is_proven && text(secret, "username").as_ref() == Some(&proof.user)
+        }
+        // The old password gets its end when consumers have the new one, or nobody might be left with one that works.
+        (Action::Prove(proof), Action::Access(Access::LimitPasswords(user))) => proof.user == user.name,
+        (Action::Apply(Child::Secret(secret)), Action::Access(Access::LimitPasswords(user))) => {
+            text(secret, "username").as_ref() == Some(&user.name)
         }
         (Action::Apply(Child::Secret(secret)), Action::MarkPublished { secret: marked, published }) => {
             secret.metadata.name.as_ref() == Some(published) && is_generation(secret, marked)
@@ -120,7 +133,9 @@ fn changes(action: &Access, entity: &Entity) -> bool {
     match action {
         Access::Grant { to, .. } => to == entity,
         Access::GrantRole { role, user } => *entity == Entity::role(role) || *entity == Entity::user(user),
-        Access::AlterUser(user) => *entity == Entity::user(&user.name),
+        Access::AlterUser(user) | Access::AddPassword(user) | Access::LimitPasswords(user) => {
+            *entity == Entity::user(&user.name)
+        }
         _ => false,
     }
 }

@@ -6,6 +6,7 @@ use weir_crds::{ConditionType, KeyType, Reason};
 
 use crate::access;
 use crate::controller::child::{Child, ChildKey};
+use crate::controller::credential::Origin;
 use crate::controller::observed::Fault;
 use crate::controller::rotation::Cause;
 
@@ -24,7 +25,11 @@ impl Step {
         match self {
             Self::Do(
                 _,
-                Action::Access(access::Action::CreateUser(user) | access::Action::AlterUser(user)),
+                Action::Access(
+                    access::Action::CreateUser(user)
+                    | access::Action::AlterUser(user)
+                    | access::Action::AddPassword(user),
+                ),
             ) => user.name == name,
             Self::Do(..) | Self::Hold(_) => false,
         }
@@ -73,6 +78,7 @@ impl Hold {
             Reason::Progressing
                 | Reason::Waiting
                 | Reason::Retiring
+                | Reason::SuppliedByOwner
                 | Reason::MigrationRunning
                 | Reason::RolloutInProgress
                 | Reason::SpoolDraining
@@ -81,7 +87,7 @@ impl Hold {
 
     /// Whether the stack is as its spec says meanwhile, so that nobody has to wait for the end of it.
     pub(crate) const fn is_aside(&self) -> bool {
-        matches!(self.reason, Reason::Retiring)
+        matches!(self.reason, Reason::Retiring | Reason::SuppliedByOwner)
     }
 }
 
@@ -132,6 +138,8 @@ pub(crate) struct Generate {
     pub(crate) generation: i64,
     /// Why it is made.
     pub(crate) cause: Cause,
+    /// Where it counts as being from.
+    pub(crate) origin: Origin,
     /// User of the migration that it is for, when it is one's.
     pub(crate) migration_user: Option<String>,
     /// Type of the key, when it is one.

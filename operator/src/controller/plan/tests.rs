@@ -16,7 +16,7 @@ use super::*;
 use crate::access::{Class, Entity, Intent, Kind};
 use crate::controller::child::{AppliedChild, ChildKey, ChildKind, Live, Version};
 use crate::controller::consumers::{Consumer, Consumers, Report};
-use crate::controller::credential;
+use crate::controller::credential::{self, Value};
 use crate::controller::desired::{self, Inputs, metadata::PUBLISHED_AT, secret};
 use crate::controller::fixture;
 use crate::controller::observed::Generations;
@@ -61,7 +61,7 @@ fn plan_for(stack: &Stack, observed: &Observed) -> Plan {
 
 fn desired_of(stack: &Stack, observed: &Observed) -> Desired {
     let generations = Generations { stack, observed };
-    let credentials = credential::credentials(stack, &observed.secrets, &generations);
+    let credentials = credential::credentials(stack, &observed.secrets, &observed.supplied, &generations);
     desired::desired(Inputs {
         stack,
         owner: &fixture::owner(),
@@ -85,7 +85,8 @@ fn with_credentials(mut observed: Observed, published: bool) -> Observed {
     let stack = fixture::checked();
     for name in ["ingest", "user-grafana", "key-web"] {
         let pending = format!("store-{name}-g1");
-        let mut backing = secret::ahead(&stack, name, 1, &Cause::First, "a value of the model");
+        let value = Value::first(1, "a value of the model".to_owned().into());
+        let mut backing = secret::ahead(&stack, name, &value);
         if published {
             backing
                 .metadata
@@ -293,6 +294,7 @@ fn a_login_is_not_pointed_elsewhere_without_proof() {
     let credentials = crate::controller::credential::credentials(
         &fixture::checked(),
         &observed.secrets,
+        &observed.supplied,
         &Generations { stack: &fixture::checked(), observed: &observed },
     );
     let value = credentials[1].value().unwrap();

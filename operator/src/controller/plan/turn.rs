@@ -7,11 +7,12 @@ use weir_crds::{ConditionType, Reason};
 
 use super::access::{generate, ingest_user, publish, soon, tell, unread_keys};
 use super::lag::is_lagging;
-use super::{Action, Hold, Steps, View, written_ahead};
+use super::{Action, Hold, Steps, View, supplied, written_ahead};
 use crate::access;
 use crate::controller::consumers::Consumers;
-use crate::controller::credential::Credential;
+use crate::controller::credential::{Credential, Origin, Value};
 use crate::controller::rotation::{self, Cause, Retirement};
+use crate::controller::supply::Source;
 
 /// Starts what is to be revoked, and refuses what was, before anything else is looked at: neither ClickHouse nor the
 /// registry nor a rollout can hold it up.
@@ -19,7 +20,7 @@ pub(super) fn revocations(view: &View<'_>, steps: &mut Steps) {
     let mut started = None;
     for credential in &view.desired.credentials {
         if let Some(value) = to_be_revoked(view, credential) {
-            let cause = Cause::Revoke(value);
+            let cause = (Cause::Revoke(value), supplied::origin_of_revocation(credential));
             let action = generate(credential, credential.next, cause, None);
             steps.act(ConditionType::CredentialsReady, action);
             started = Some(credential.secret_of(credential.next));
@@ -110,6 +111,7 @@ pub(super) fn turn(view: &View<'_>, steps: &mut Steps) {
     }
     for credential in &view.desired.credentials {
         expire(view, credential, steps);
+        supplied::withdraw(view, credential, steps);
         wait(view, credential, steps);
     }
     stuck(view, steps);
@@ -148,16 +150,22 @@ fn start(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
     let request = view.stack.requests.rotate.as_ref();
     let request = request.filter(|request| request.concerns(credential) && handled != Some(&request.value));
     let now = view.observed.now;
-    if let Some(cause) = rotation::due(credential, policy, request, &view.stack.uid, now) {
-        let action = generate(credential, credential.next, cause, None);
-        steps.act(ConditionType::CredentialsReady, action);
+    let due = rotation::due(credential, policy, request, &view.stack.uid, now);
+    let generate = |cause| match &credential.source {
+        Source::Generated => Some(generate(credential, credential.next, (cause, Origin::Generated), None)),
+        Source::Supplied(_) => supplied::take_up(view, credential, credential.next, cause),
+    };
+    match due.and_then(generate) {
+        Some(action) => steps.act(ConditionType::CredentialsReady, action),
+        None => supplied::answer(credential, request, steps),
     }
 }
 
 /// Lets ClickHouse refuse every old login at its cap.
 fn expire(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
     let Some(policy) = rotation::policy(view.stack, credential) else { return };
-    for value in credential.older.iter().filter(|value| value.expires_at.is_none()) {
+    let is_unmarked = |value: &&Value| value.expires_at.is_none() && !value.is_barrier();
+    for value in credential.older.iter().filter(is_unmarked) {
         let is_kept = view.desired.retirements.keeps(credential, value.generation);
         let replaced_at = rotation::replaced_at(credential, value.generation).filter(|_| is_kept);
         if let Some(at) = replaced_at {
@@ -170,7 +178,9 @@ fn end_at(view: &View<'_>, credential: &Credential, generation: i64, until: Time
     let Ok(catalogue) = &view.observed.catalogue else { return };
     let Some(user) = credential.user_of(view.stack, generation) else { return };
     if catalogue.users.contains_key(&user) {
-        steps.act(ConditionType::AccessReady, Action::Access(access::Action::ExpireUser(user, until)));
+        if let Some(action) = supplied::end(view, credential, (user, generation), until) {
+            steps.act(ConditionType::AccessReady, Action::Access(action));
+        }
         steps.act(ConditionType::AccessReady, Action::MarkExpiry(credential.secret_of(generation), until));
     }
 }
@@ -179,7 +189,9 @@ fn end_at(view: &View<'_>, credential: &Credential, generation: i64, until: Time
 fn wait(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
     for (generation, retirement) in view.desired.retirements.of(credential) {
         let Retirement::Keep { until, why } = retirement else { continue };
-        if rotation::replaced_at(credential, *generation).is_none() {
+        let is_barrier =
+            credential.older.iter().any(|value| value.generation == *generation && value.is_barrier());
+        if is_barrier || rotation::replaced_at(credential, *generation).is_none() {
             continue;
         }
         steps.hold(Hold {
@@ -195,6 +207,10 @@ fn wait(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
 
 fn named(view: &View<'_>, credential: &Credential, generation: i64) -> String {
     let user = credential.user_of(view.stack, generation);
+    if supplied::is_password(credential, generation) {
+        let user = user.unwrap_or_default();
+        return format!("the password of generation {generation}, user {user},");
+    }
     user.map_or_else(
         || format!("generation {generation}"),
         |user| format!("generation {generation}, user {user},"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::Timestamp;
 
 use super::super::consumers::{Consumer, Consumers};
-use super::super::credential::{Credential, Use};
+use super::super::credential::{Credential, Origin, Use};
 use super::super::observed::Observed;
 use super::super::stack::Stack;
 use super::{Evidence, Policy, Retirement, retirements};
@@ -73,8 +73,14 @@ fn evidence(
     others: &[i64],
 ) -> BTreeMap<i64, Evidence> {
     let old = credential.older.iter().map(|value| value.generation).chain(others.iter().copied());
+    let is_supplied = |generation: i64| {
+        let mut values = credential.older.iter();
+        values.any(|value| value.generation == generation && value.origin == Origin::Supplied)
+    };
     let judged = old.filter_map(|generation| {
         let evidence = match &credential.purpose {
+            // Its user goes on with a newer password, so no log tells the use of this one.
+            Use::Reader(_) if is_supplied(generation) => Evidence::LastUse(None),
             Use::Key(name, _) => use_of_key(&observed.consumers, name, generation),
             Use::Ingest | Use::Reader(_) | Use::Migrate(_) => {
                 observed.evidence.get(&credential.user_of(stack, generation)?)?.clone()

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use weir_crds::KeyType;
 
 use super::super::credential::{Credential, Use};
+use super::super::supply::Source;
 
 /// Longest value that is echoed in status.
 const MAX_VALUE: usize = 253;
@@ -42,6 +43,8 @@ pub(crate) enum Cause {
     First,
     /// Its time had come.
     Schedule,
+    /// Its value comes from elsewhere now, or another one was written there.
+    Source,
     /// An annotation asked for it.
     Rotate(String),
     /// An annotation revoked the generations before it.
@@ -86,6 +89,8 @@ impl Request {
             Use::Key(name, _) => format!("key/{name}"),
             Use::Migrate(_) => return false,
         };
+        // Only their owners can rotate those.
+        let is_rotated_unnamed = is_rotated_unnamed && matches!(credential.source, Source::Generated);
         if self.targets.is_empty() { is_rotated_unnamed } else { self.targets.contains(&Target(name)) }
     }
 }
@@ -96,6 +101,7 @@ impl Cause {
         match self {
             Self::First => "first".into(),
             Self::Schedule => "schedule".into(),
+            Self::Source => "source".into(),
             Self::Rotate(value) => format!("rotate {value}"),
             Self::Revoke(value) => format!("revoke {value}"),
         }
@@ -105,6 +111,7 @@ impl Cause {
     pub(crate) fn parse(text: Option<&str>) -> Self {
         match text.map(|text| text.split_once(' ').unwrap_or((text, ""))) {
             Some(("schedule", _)) => Self::Schedule,
+            Some(("source", _)) => Self::Source,
             Some(("rotate", value)) => Self::Rotate(value.to_owned()),
             Some(("revoke", value)) => Self::Revoke(value.to_owned()),
             Some(_) | None => Self::First,

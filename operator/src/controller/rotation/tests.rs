@@ -40,6 +40,7 @@ fn login(generations: Vec<Value>) -> Credential {
         next: newest.generation + 1,
         state: State::Pending(newest),
         older,
+        source: Source::Generated,
     }
 }
 

@@ -7,6 +7,7 @@ use kube::ResourceExt as _;
 use weir_crds::AnalyticsStack;
 
 use super::Guarded;
+use crate::controller::supply;
 
 /// Namespace and name of an object.
 type Name = (String, String);
@@ -86,6 +87,7 @@ fn secret_names(stack: &AnalyticsStack) -> Vec<String> {
     names.extend(spec.ingest.image.pull_secrets.iter().map(|secret| secret.name.clone()));
     names.extend(spec.keys.iter().filter_map(|key| key.secret_name.clone()));
     names.extend(spec.users.iter().filter_map(|user| user.secret_name.clone()));
+    names.extend(supply::wanted(spec).map(|wanted| wanted.reference.name.clone()));
     let name = stack.name_any();
     names.extend(spec.keys.iter().map(|key| format!("{name}-key-{}", key.name)));
     names.extend(spec.users.iter().map(|user| format!("{name}-user-{}", user.name)));
@@ -114,9 +116,12 @@ mod tests {
         assert!(references.referrers("retail", "other").is_empty());
         assert!(references.referrers("elsewhere", "db-admin").is_empty());
         stack.spec.clickhouse.admin_secret_ref.name = "new-admin".into();
+        let from = serde_json::json!({ "secretKeyRef": { "name": "own-key", "key": "key" } });
+        stack.spec.keys[0].value_from = serde_json::from_value(from).unwrap();
         references.set(&referrer_of(&stack));
         assert!(references.referrers("retail", "db-admin").is_empty());
         assert_eq!(references.referrers("retail", "new-admin"), ["store"]);
+        assert_eq!(references.referrers("retail", "own-key"), ["store"]);
         references.remove("retail", "store");
         assert!(references.0.lock().unwrap().by_secret.is_empty());
     }

@@ -211,8 +211,8 @@ fn desired_of(stack: &Stack, used: &Spec, hosted: &Spec) -> Desired {
 
 fn reader_login(stack: &Stack, reader: &str) -> Login {
     let user = stack.names.reader_user(reader, 1);
-    let password = Some(PasswordHash::of(&password_of(&user)));
-    Login { user, purpose: Purpose::Reader(reader.into()), password }
+    let passwords = passwords_of(&user);
+    Login { user, purpose: Purpose::Reader(reader.into()), passwords }
 }
 
 /// Asks the server, as the reader, for everything that the spec could say.

@@ -37,8 +37,8 @@ async fn a_setting_in_any_form_is_shown_as_it_was_asked_for() {
         .collect();
     let login = |reader: &Reader| {
         let user = stack.names.reader_user(&reader.name, 1);
-        let password = Some(PasswordHash::of(&password_of(&user)));
-        Login { user, purpose: Purpose::Reader(reader.name.clone()), password }
+        let passwords = passwords_of(&user);
+        Login { user, purpose: Purpose::Reader(reader.name.clone()), passwords }
     };
     let desired = stack.desired_with(&readers, &readers.iter().map(login).collect::<Vec<_>>());
     pass(&connection, &desired).await;

@@ -40,6 +40,50 @@ async fn an_old_user_ends_at_its_cap_without_anybody_and_its_use_is_seen_until_t
 }
 
 #[tokio::test]
+async fn two_passwords_of_one_user_overlap_and_the_old_one_ends_at_its_moment_without_anybody() {
+    use k8s_openapi::jiff::{SignedDuration, Timestamp};
+    let (connection, stack) = (administrator(), stack("passwords"));
+    let user = stack.names.reader_login("bi");
+    let [old, new] = ["old", "new"].map(|word| format!("{word} password of {user}"));
+    let hash = |password: &String| PasswordHash::of(password);
+    let desired = |passwords: Vec<Password>| {
+        stack.desired(&[Login { user: user.clone(), purpose: Purpose::Reader("bi".into()), passwords }])
+    };
+    let is_let_in = async |password: &String| {
+        let login = connection.with_login(&user, password.clone().into());
+        match code_of(&login, "SELECT 1").await {
+            None => true,
+            Some(516) => false,
+            Some(code) => panic!("{code}"),
+        }
+    };
+    pass(&connection, &desired(vec![Password::endless(hash(&old))])).await;
+    assert!(is_let_in(&old).await && !is_let_in(&new).await);
+
+    let both = desired(vec![Password::endless(hash(&new)), Password::endless(hash(&old))]);
+    let install = add_password(&both, &user).unwrap();
+    apply(&connection, &both.owner, &install).await.unwrap();
+    assert!(is_let_in(&old).await && is_let_in(&new).await, "the list lets both in");
+    prove(&connection, &user, &new.clone().into(), &both.required(&user)).await.unwrap();
+    assert_eq!(pass(&connection, &both).await, [], "a pass takes none of them away");
+
+    let limit = async |until: Timestamp| {
+        let limit = limit_passwords(&both, &user, Some((&hash(&old), until))).unwrap();
+        apply(&connection, &both.owner, &limit).await.unwrap();
+    };
+    let now = Timestamp::now();
+    limit(now.checked_add(SignedDuration::from_hours(1)).unwrap()).await;
+    assert!(is_let_in(&old).await && is_let_in(&new).await, "it ends only later");
+    limit(now.checked_sub(SignedDuration::from_secs(2)).unwrap()).await;
+    assert!(!is_let_in(&old).await && is_let_in(&new).await, "only one of them ends");
+
+    let alone = desired(vec![Password::endless(hash(&new))]);
+    apply(&connection, &alone.owner, &limit_passwords(&alone, &user, None).unwrap()).await.unwrap();
+    assert!(!is_let_in(&old).await && is_let_in(&new).await);
+    prove(&connection, &user, &new.clone().into(), &alone.required(&user)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_reader_of_hyperdx_may_change_exactly_four_settings_and_custom_what_it_was_given() {
     let (connection, stack) = (administrator(), stack("profiles"));
     let tables = vec![("events".to_owned(), vec!["a".to_owned()]), ("links".to_owned(), Vec::new())];
@@ -51,8 +95,8 @@ async fn a_reader_of_hyperdx_may_change_exactly_four_settings_and_custom_what_it
     ];
     let login = |name: &str| {
         let user = stack.names.reader_user(name, 1);
-        let password = Some(PasswordHash::of(&password_of(&user)));
-        Login { user, purpose: Purpose::Reader(name.into()), password }
+        let passwords = passwords_of(&user);
+        Login { user, purpose: Purpose::Reader(name.into()), passwords }
     };
     let logins: Vec<_> = readers.iter().map(|reader| login(&reader.name)).collect();
     let desired = stack.desired_with(&readers, &logins);

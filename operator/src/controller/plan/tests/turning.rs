@@ -1,5 +1,7 @@
 //! Rotations as passes over a model of the world, cut off after any action, with consumers that read late.
 
+mod owned;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Secret;
@@ -9,8 +11,9 @@ use weir_crds::DriftPolicy;
 
 use super::*;
 use crate::access::tests::model;
+use crate::access::{self, Password};
 use crate::controller::consumers::KeyUse;
-use crate::controller::credential::text;
+use crate::controller::credential::{Value, text};
 use crate::controller::desired::metadata::{CAUSE, EXPIRES_AT};
 use crate::controller::rotation::{Evidence, Requests};
 
@@ -22,6 +25,8 @@ struct World {
     observed: Observed,
     /// When a user ends by itself.
     ends: BTreeMap<String, Timestamp>,
+    /// Passwords of each user.
+    passwords: BTreeMap<String, Vec<Password>>,
     /// What each pod has read: accepted keys, and its user.
     pods: Vec<Pod>,
     /// Users that somebody revoked; whoever has them is out until it reads again.
@@ -71,14 +76,17 @@ fn any_event() -> impl Strategy<Value = Event> {
 
 impl World {
     fn new() -> Self {
-        let mut stack = fixture::checked();
+        Self::of(fixture::checked())
+    }
+
+    fn of(mut stack: Stack) -> Self {
         let policy = stack.rotation.clone();
         let seconds = k8s_openapi::jiff::SignedDuration::from_secs;
         let short =
             rotation::Policy { overlap: seconds(60), quiet: seconds(30), cap: seconds(900), ..policy };
         stack.rotation = short.clone();
-        stack.keys[0].rotation = short.clone();
-        stack.readers[0].rotation = short;
+        stack.keys.iter_mut().for_each(|key| key.rotation = short.clone());
+        stack.readers.iter_mut().for_each(|reader| reader.rotation = short.clone());
         let mut observed = settled();
         observed.secrets.clear();
         observed.live.retain(|key, _| key.kind != ChildKind::Secret);
@@ -88,6 +96,7 @@ impl World {
             stack,
             observed,
             ends: BTreeMap::new(),
+            passwords: BTreeMap::new(),
             pods: Vec::new(),
             revoked: BTreeSet::new(),
             logs: true,
@@ -177,15 +186,12 @@ impl World {
                     self.revoked.extend((1..generate.generation).map(|number| names.ingest_user(number)));
                 }
                 let value = format!("value of {}", generate.secret);
-                let secret = match generate.migration_user {
-                    Some(user) => secret::migration(&self.stack, generate.secret, user, &value),
-                    None => secret::ahead(
-                        &self.stack,
-                        &generate.credential,
-                        generate.generation,
-                        &generate.cause,
-                        &value,
-                    ),
+                let secret = if let Some(user) = generate.migration_user {
+                    secret::migration(&self.stack, generate.secret, user, &value)
+                } else {
+                    let (cause, origin) = (generate.cause, generate.origin);
+                    let first = Value::first(generate.generation, value.into());
+                    secret::ahead(&self.stack, &generate.credential, &Value { cause, origin, ..first })
                 };
                 self.put(secret);
             }
@@ -204,9 +210,7 @@ impl World {
                 let mut catalogue = (**catalogue).clone();
                 model::apply(&mut catalogue, &desired.access.owner, &action);
                 self.observed.catalogue = Ok(Arc::new(catalogue));
-                if let crate::access::Action::ExpireUser(user, until) = action {
-                    self.ends.insert(user, until);
-                }
+                self.note(action);
             }
             Action::Prove(proof) => {
                 self.observed.proven.insert(proof.user);
@@ -223,6 +227,27 @@ impl World {
             | Action::Tell(..)
             | Action::RecordMigration(_)
             | Action::DeletePods(..) => {}
+        }
+    }
+
+    /// What the model of a catalogue does not hold.
+    fn note(&mut self, action: access::Action) {
+        match action {
+            access::Action::ExpireUser(user, until) => {
+                self.ends.insert(user, until);
+            }
+            access::Action::CreateUser(user)
+            | access::Action::AlterUser(user)
+            | access::Action::AddPassword(user)
+            | access::Action::LimitPasswords(user)
+                if !user.passwords.is_empty() =>
+            {
+                self.passwords.insert(user.name, user.passwords);
+            }
+            access::Action::DropUser(user) => {
+                self.passwords.remove(&user);
+            }
+            _ => {}
         }
     }
 

@@ -1,0 +1,141 @@
+//! Credentials whose values the owner of a Secret keeps: taken up when they change, installed beside the old one, and said
+//! where they cannot be used.
+
+use k8s_openapi::jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use weir_crds::{ConditionType, Reason};
+
+use super::lag::is_lagging;
+use super::{Action, Hold, Steps, View};
+use crate::access;
+use crate::controller::child::Child;
+use crate::controller::credential::{Credential, Origin, Value};
+use crate::controller::desired::secret;
+use crate::controller::rotation::{Cause, Request};
+use crate::controller::supply::{Refused, Source, is_same};
+
+/// Whether the owner of a Secret keeps the values of a credential.
+pub(super) const fn is_supplied(credential: &Credential) -> bool {
+    matches!(credential.source, Source::Supplied(_))
+}
+
+/// Writes the value that is there ahead as a generation; none where it cannot be used.
+pub(super) fn take_up(
+    view: &View<'_>,
+    credential: &Credential,
+    generation: i64,
+    cause: Cause,
+) -> Option<Action> {
+    let first = Value::first(generation, credential.supplied()?.clone());
+    let value = Value { cause, origin: Origin::Supplied, ..first };
+    let secret = secret::ahead(view.stack, &credential.name, &value);
+    Some(Action::Create(Child::Secret(Box::new(secret))))
+}
+
+/// Says which values cannot be used. What is published stays as it is, and everything else goes on.
+pub(super) fn faults(view: &View<'_>, steps: &mut Steps) {
+    for credential in &view.desired.credentials {
+        let Source::Supplied(supply) = &credential.source else { continue };
+        let fault = match (&supply.value, credential.value().map(|value| &value.origin)) {
+            (Err(fault), _) => fault.clone(),
+            (Ok(value), Some(Origin::Barrier(refused))) if refused.holds(value) => supply.revoked(),
+            (Ok(_), _) => continue,
+        };
+        steps.hold(Hold::from_fault(&fault, false));
+    }
+}
+
+/// Answers a request to rotate what only the owner of its Secret can.
+pub(super) fn answer(credential: &Credential, request: Option<&Request>, steps: &mut Steps) {
+    let (Source::Supplied(supply), Some(request)) = (&credential.source, request) else { return };
+    if credential.generations().any(|value| value.cause == Cause::Rotate(request.value.clone())) {
+        return;
+    }
+    steps.hold(Hold {
+        stage: ConditionType::CredentialsReady,
+        object: format!("Secret/{}", supply.reference.name),
+        reason: Reason::SuppliedByOwner,
+        hint: format!(
+            "weir.dev/rotate asks for a new value of {}, which its owner keeps here: write another one into its key {} ({}), and the rotation starts by itself",
+            credential.name, supply.reference.key, supply.field
+        ),
+        blocks: false,
+        until: None,
+    });
+}
+
+/// What the generation of a revocation counts as: nobody but the owner can make another value.
+pub(super) fn origin_of_revocation(credential: &Credential) -> Origin {
+    match credential.source {
+        Source::Generated => Origin::Generated,
+        Source::Supplied(_) => Origin::Barrier(Refused::of(credential)),
+    }
+}
+
+/// Whether a generation is a password of the user that keeps its name.
+pub(super) fn is_password(credential: &Credential, generation: i64) -> bool {
+    password(credential, generation).is_some()
+}
+
+fn password(credential: &Credential, generation: i64) -> Option<&Value> {
+    let mut values = credential.generations().filter(|_| credential.is_login());
+    values.find(|value| value.generation == generation && value.origin == Origin::Supplied)
+}
+
+/// Lets a new password log in besides those before it, until it is published. It is proven after that.
+pub(super) fn install(view: &View<'_>, credential: &Credential, value: &Value, steps: &mut Steps) {
+    if value.published_at.is_some() || !is_password(credential, value.generation) {
+        return;
+    }
+    let Some(user) = credential.user_of(view.stack, value.generation) else { return };
+    if !steps.steps.iter().any(|step| step.makes_user(&user))
+        && let Some(action) = access::add_password(&view.desired.access, &user)
+    {
+        steps.act(ConditionType::CredentialsReady, Action::Access(action));
+    }
+}
+
+/// What lets ClickHouse refuse a generation from a moment on: its user, or its password where that user goes on with a newer
+/// one. Nothing where a newer generation has the same password.
+pub(super) fn end(
+    view: &View<'_>,
+    credential: &Credential,
+    (user, generation): (String, i64),
+    until: Timestamp,
+) -> Option<access::Action> {
+    let Some(value) = password(credential, generation) else {
+        return Some(access::Action::ExpireUser(user, until));
+    };
+    let is_back = credential.generations().any(|newer| {
+        newer.generation > generation && !newer.is_barrier() && is_same(&newer.secret, &value.secret)
+    });
+    let hash = access::PasswordHash::of(value.secret.expose_secret());
+    let limited = access::limit_passwords(&view.desired.access, &user, Some((&hash, until)));
+    limited.filter(|_| !is_back)
+}
+
+/// Takes passwords that are over from their user. Their generations are deleted after that, in the same pass.
+pub(super) fn withdraw(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
+    let is_over = |value: &&Value| {
+        let is_kept = view.desired.retirements.keeps(credential, value.generation);
+        !is_kept && is_password(credential, value.generation)
+    };
+    let Some(over) = credential.older.iter().find(is_over) else { return };
+    let Some(user) = credential.user_of(view.stack, over.generation) else { return };
+    if can_withdraw(view)
+        && let Ok(catalogue) = &view.observed.catalogue
+        && catalogue.users.contains_key(&user)
+        && let Some(action) = access::limit_passwords(&view.desired.access, &user, None)
+    {
+        steps.act(ConditionType::AccessReady, Action::Access(action));
+    }
+}
+
+/// Whether the password of a generation that is over could not be taken from its user yet, so that it must be remembered.
+pub(super) fn is_left(view: &View<'_>, credential: &Credential, value: &Value) -> bool {
+    is_password(credential, value.generation) && !can_withdraw(view)
+}
+
+fn can_withdraw(view: &View<'_>) -> bool {
+    view.observed.catalogue.is_ok() && !is_lagging(view)
+}
