@@ -183,6 +183,30 @@ fn a_new_value_of_its_owner_overlaps_with_the_old_one_under_the_same_user() {
 }
 
 #[test]
+fn a_password_is_added_then_proven_then_published_and_the_old_one_limited_last() {
+    let mut world = Owned::new().world;
+    write(&mut world, "second");
+    world.pass(usize::MAX);
+    world.look();
+    let plan = || plan_for(&world.stack, &world.observed);
+    let user = "weir_retail__store_login_bi";
+    let steps = [
+        format!("add a password of user {user}"),
+        format!("prove the login of user {user}"),
+        "apply Secret/store-user-bi".to_owned(),
+        format!("let older passwords of user {user} end"),
+    ];
+    let at = steps.map(|step| position(&plan(), &step));
+    assert!(at.is_sorted(), "{at:?}");
+    order::check(&plan()).expect("the plan as the phases made it");
+    for pair in at.windows(2) {
+        let mut swapped = plan();
+        swapped.steps.swap(pair[0], pair[1]);
+        order::check(&swapped).expect_err("the swapped plan");
+    }
+}
+
+#[test]
 fn a_value_that_cannot_be_used_is_said_and_holds_up_nothing() {
     let mut world = Owned::new().world;
     let old = read(&world);
