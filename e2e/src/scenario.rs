@@ -3,6 +3,7 @@
 //! `cargo verify` runs each as a seeded sample, `cargo soak -- NAME` the same code at full count.
 
 mod access;
+mod byo;
 mod canary;
 mod contract;
 mod crash;

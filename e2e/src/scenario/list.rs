@@ -3,9 +3,9 @@
 use std::{path::Path, pin::Pin, time::Duration};
 
 use super::{
-    Plan, access, canary, contract, crash, deletion, digest, drift, fault, fuzz, grants, hostile, identity,
-    ingest_faults, kill, migrations, pretend, ready, replaced, rivals, rotation, runners, sdk, sdks, settled,
-    spool,
+    Plan, access, byo, canary, contract, crash, deletion, digest, drift, fault, fuzz, grants, hostile,
+    identity, ingest_faults, kill, migrations, pretend, ready, replaced, rivals, rotation, runners, sdk,
+    sdks, settled, spool,
 };
 use crate::{
     bench,
@@ -79,7 +79,7 @@ const fn alone(
 }
 
 /// Every story, in the order in which they share a stage.
-pub static SCENARIOS: [Scenario; 25] = [
+pub static SCENARIOS: [Scenario; 26] = [
     alone(
         "contract",
         "the seed's contract, item by item, with PostHog's paths switched off",
@@ -167,6 +167,11 @@ pub static SCENARIOS: [Scenario; 25] = [
         "rotation",
         "keys and logins turn under load without a refused request, and a revoked one is refused at once",
         |stage, plan| Box::pin(rotation::run(stage, plan)),
+    ),
+    cluster(
+        "byo",
+        "values from Secrets of their owners: changed under load without a refusal, named where they cannot be used, never written",
+        |stage, plan| Box::pin(byo::run(stage, plan)),
     ),
     cluster(
         "digest",

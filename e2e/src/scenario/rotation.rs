@@ -1,6 +1,6 @@
 //! Keys and logins turn under load without one refused request, old ones end by themselves, and revoked ones at once.
 
-mod clients;
+pub(super) mod clients;
 mod ground;
 mod revoke;
 mod stuck;
@@ -22,7 +22,8 @@ const RETIREMENT: Duration = Duration::from_mins(5);
 
 pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     let ground = ground::prepare(stage).await?;
-    let clients = Clients::start(stage, &ground.stack).await?;
+    let clients =
+        Clients::start(stage, &ground.stack, (ground::keys().collect(), ground::users().collect())).await?;
     let rounds = plan.pick(2, 48);
     let turned = turn_all(stage, &ground, rounds).await;
     // Before what went wrong otherwise: a refusal is what this is about.
@@ -108,12 +109,15 @@ async fn retire(stage: &Stage, stack: &Stack, rounds: i64) -> anyhow::Result<Ins
     Ok(Instant::now())
 }
 
-async fn annotate(stack: &Stack, key: &str, value: &str) -> anyhow::Result<()> {
+pub(super) async fn annotate(stack: &Stack, key: &str, value: &str) -> anyhow::Result<()> {
     stack.patch(json!({ "metadata": { "annotations": { key: value } } })).await
 }
 
 /// Asks until the answer is yes; returns how long that took.
-async fn wait_until<F>(deadline: Duration, mut asked: impl FnMut() -> F) -> anyhow::Result<Duration>
+pub(super) async fn wait_until<F>(
+    deadline: Duration,
+    mut asked: impl FnMut() -> F,
+) -> anyhow::Result<Duration>
 where
     F: Future<Output = anyhow::Result<bool>>,
 {

@@ -8,9 +8,9 @@ use crate::{
 };
 
 /// Stories that only `cargo soak` tells, since a cold run has 45 minutes: as samples `pretend`, `canary` and `crash` take one
-/// and a half to two minutes each, `rotation` has caps of a minute to wait for, and what `grants` runs has run as a sample
+/// and a half to two minutes each, `rotation` and `byo` have old credentials to wait for, and what `grants` runs has run as a sample
 /// among the tests.
-const SOAKED: [&str; 5] = ["rotation", "grants", "pretend", "canary", "crash"];
+const SOAKED: [&str; 6] = ["rotation", "byo", "grants", "pretend", "canary", "crash"];
 
 /// Runs every other story as a seeded sample.
 pub(super) fn run(_place: &Place, sandbox: &Sandbox, report: &mut Report) -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use tokio::task::JoinSet;
 
-use super::{ground, wait_until};
+use super::wait_until;
 use crate::{
     load::{Load, Sender},
     query::ClickhouseAccess,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Name of the events that the clients send.
-pub(super) const EVENT: &str = "rotation";
+pub(in crate::scenario) const EVENT: &str = "rotation";
 /// How often a client reads its Secret.
 const READ_EVERY: Duration = Duration::from_secs(1);
 /// How long the node may take to learn of ready pods.
@@ -31,18 +31,18 @@ const SEND_PAUSE: Duration = Duration::from_millis(50);
 const ASK_PAUSE: Duration = Duration::from_millis(200);
 
 /// The clients while they run.
-pub(super) struct Clients {
+pub(in crate::scenario) struct Clients {
     stop: Arc<AtomicBool>,
     tasks: JoinSet<anyhow::Result<Counted>>,
 }
 
 /// What became of requests and queries.
 #[derive(Debug, Default)]
-pub(super) struct Counted {
+pub(in crate::scenario) struct Counted {
     /// Events that were acknowledged, one a request.
-    pub(super) sent: u64,
+    pub(in crate::scenario) sent: u64,
     /// Queries that were answered.
-    pub(super) queries: u64,
+    pub(in crate::scenario) queries: u64,
     refused: u64,
     /// The first refusals of each client, with the moment of each.
     refusals: Vec<String>,
@@ -59,11 +59,16 @@ struct Client {
 }
 
 impl Clients {
-    /// Starts one client for each key and for each reader that turns, once the Service leads to the pods: the node learns
-    /// of ready pods some time after the stack does, and refuses connections until then.
-    pub(super) async fn start(stage: &Stage, stack: &Stack) -> anyhow::Result<Self> {
+    /// Starts one client for each of these keys and readers, once the Service leads to the pods: the node learns of ready
+    /// pods some time after the stack does, and refuses connections until then.
+    pub(in crate::scenario) async fn start(
+        stage: &Stage,
+        stack: &Stack,
+        (keys, users): (Vec<String>, Vec<String>),
+    ) -> anyhow::Result<Self> {
         let url = stack.service_url().await?;
-        let first = sender(&url, &stack.secret("turning-key-k0").await?["key"], "first");
+        let key = keys.first().context("a load needs a key")?;
+        let first = sender(&url, &stack.secret(&format!("{}-key-{key}", stack.name)).await?["key"], "first");
         wait_until(ROUTE, || async { Ok(first.once().await.is_ok()) })
             .await
             .context("the Service leads nowhere")?;
@@ -75,11 +80,11 @@ impl Clients {
             started: Instant::now(),
         };
         let mut tasks = JoinSet::new();
-        for key in ground::keys() {
+        for key in keys {
             let client = client.clone();
             tasks.spawn(async move { client.send(&key).await });
         }
-        for user in ground::users() {
+        for user in users {
             let client = client.clone();
             tasks.spawn(async move { client.ask(&user).await });
         }
@@ -87,7 +92,7 @@ impl Clients {
     }
 
     /// Stops the clients; fails when one was refused, and says what the pods went through meanwhile.
-    pub(super) async fn stop(mut self, stage: &Stage) -> anyhow::Result<Counted> {
+    pub(in crate::scenario) async fn stop(mut self, stage: &Stage) -> anyhow::Result<Counted> {
         self.stop.store(true, Ordering::Relaxed);
         let mut total = Counted::default();
         while let Some(counted) = self.tasks.join_next().await {
@@ -116,7 +121,7 @@ impl Client {
     async fn send(&self, key: &str) -> anyhow::Result<Counted> {
         let mut counted = Counted::default();
         while !self.stop.load(Ordering::Relaxed) {
-            let secret = self.stack.secret(&format!("turning-key-{key}")).await?;
+            let secret = self.stack.secret(&format!("{}-key-{key}", self.stack.name)).await?;
             let sender = sender(&self.url, &secret["key"], EVENT);
             let read_at = Instant::now();
             while read_at.elapsed() < READ_EVERY {
@@ -134,7 +139,7 @@ impl Client {
     async fn ask(&self, user: &str) -> anyhow::Result<Counted> {
         let mut counted = Counted::default();
         while !self.stop.load(Ordering::Relaxed) {
-            let login = self.stack.secret(&format!("turning-user-{user}")).await?;
+            let login = self.stack.secret(&format!("{}-user-{user}", self.stack.name)).await?;
             let sql = format!("SELECT count() FROM {}.events", login["database"]);
             let read_at = Instant::now();
             while read_at.elapsed() < READ_EVERY {
@@ -150,7 +155,7 @@ impl Client {
 }
 
 /// A sender of single events with a key.
-pub(super) fn sender(url: &str, key: &str, event: &str) -> Sender {
+pub(in crate::scenario) fn sender(url: &str, key: &str, event: &str) -> Sender {
     let load = Load {
         urls: vec![url.to_owned()],
         key: key.to_owned(),
