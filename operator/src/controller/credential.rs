@@ -111,6 +111,11 @@ impl Value {
 pub(crate) trait Highest {
     /// Highest generation of a credential that was ever seen, 0 when none was.
     fn highest(&self, purpose: &Use) -> i64;
+
+    /// The generation of a revocation after which nothing was published.
+    fn revoked(&self, _purpose: &Use) -> Option<i64> {
+        None
+    }
 }
 
 impl Credential {
@@ -189,8 +194,8 @@ pub(crate) fn credentials(
     highest: &impl Highest,
 ) -> Vec<Credential> {
     let build = |wanted: Wanted| {
-        let highest = highest.highest(&wanted.purpose);
-        build(stack, wanted, secrets, highest)
+        let seen = (highest.highest(&wanted.purpose), highest.revoked(&wanted.purpose));
+        build(stack, wanted, secrets, seen)
     };
     let mut credentials: Vec<_> = wanted(stack, supplied).into_iter().map(build).collect();
     supply::refuse_shared(&mut credentials);
@@ -236,7 +241,12 @@ pub(crate) fn generation_secret(stack: &Stack, name: &str, generation: i64) -> S
     stack.child_name(&format!("{name}-g{generation}"))
 }
 
-fn build(stack: &Stack, wanted: Wanted, secrets: &BTreeMap<String, Secret>, highest: i64) -> Credential {
+fn build(
+    stack: &Stack,
+    wanted: Wanted,
+    secrets: &BTreeMap<String, Secret>,
+    (highest, revoked): (i64, Option<i64>),
+) -> Credential {
     let Wanted { purpose, name, published, source } = wanted;
     let mut older = kept(secrets, &name);
     let shown = secrets.get(&published).and_then(|secret| shown(stack, &purpose, secret));
@@ -244,7 +254,7 @@ fn build(stack: &Stack, wanted: Wanted, secrets: &BTreeMap<String, Secret>, high
     let newest = older.pop();
     let state = match (newest, shown) {
         (None, None) => State::Missing { generation: highest + 1 },
-        (None, Some(shown)) => State::Unbacked(shown),
+        (None, Some(shown)) => State::Unbacked(lost_barrier(&shown, revoked).unwrap_or(shown)),
         (Some(newest), Some(shown)) if shown.generation > newest.generation => {
             older.push(newest);
             State::Unbacked(shown)
@@ -310,6 +320,14 @@ fn kept(secrets: &BTreeMap<String, Secret>, name: &str) -> Vec<Value> {
     let mut kept: Vec<_> = secrets.values().filter(is_own).filter_map(value).collect();
     kept.sort_by_key(|value| value.generation);
     kept
+}
+
+/// The revocation of what is still published, when the Secret of that revocation was lost: without it the revoked value
+/// would count again.
+fn lost_barrier(shown: &Value, revoked: Option<i64>) -> Option<Value> {
+    let generation = revoked.filter(|revoked| shown.generation < *revoked)?;
+    let (cause, origin) = (Cause::Revoke("lost".into()), Origin::Barrier(Refused::only(&shown.secret)));
+    Some(Value { cause, origin, ..Value::first(generation, shown.secret.clone()) })
 }
 
 /// Where the value of a generation is from, as its Secret says.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
-use weir_crds::{AnalyticsStackStatus, ConditionType, Reason};
+use weir_crds::{AnalyticsStackStatus, ConditionType, CredentialStep, Reason};
 
 use super::child::{AppliedChild, ChildKey, ChildKind, Live};
 use super::consumers::Consumers;
@@ -227,5 +227,16 @@ impl Highest for Generations<'_> {
             }
             Use::Key(name, _) => in_status(&status.keys, name),
         }
+    }
+
+    fn revoked(&self, purpose: &Use) -> Option<i64> {
+        let status = &self.observed.status;
+        let (list, name) = match purpose {
+            Use::Reader(name) => (&status.users, name),
+            Use::Key(name, _) => (&status.keys, name),
+            Use::Ingest | Use::Migrate(_) => return None,
+        };
+        let entry = list.iter().find(|entry| entry.name == *name)?;
+        (entry.step == Some(CredentialStep::Revoked)).then_some(entry.generation)
     }
 }

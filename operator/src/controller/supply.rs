@@ -207,6 +207,11 @@ impl Refused {
         refused
     }
 
+    /// Refuses one value.
+    pub(crate) fn only(value: &SecretString) -> Self {
+        Self([hash(value)].into())
+    }
+
     /// Whether a value was revoked.
     pub(crate) fn holds(&self, value: &SecretString) -> bool {
         self.0.contains(&hash(value))

@@ -267,6 +267,29 @@ fn a_revoked_value_is_refused_until_its_owner_writes_another_one() {
 }
 
 #[test]
+fn a_revoked_value_stays_out_when_the_secret_of_its_revocation_is_lost() {
+    let mut world = Owned::new().world;
+    let old = read(&world);
+    world.request("weir.dev/revoke", "key/own,user/bi=INC-7".into());
+    world.rest();
+    let desired = desired_of(&world.stack, &world.observed);
+    let (keys, users) = credential_status(&world.stack, &desired.credentials);
+    (world.observed.status.keys, world.observed.status.users) = (keys, users);
+    world.observed.secrets.retain(|_, secret| text(secret, "refused").is_none());
+    assert!(!has_barrier(&world));
+    for _ in 0..4 {
+        world.pass(usize::MAX);
+        (0..PODS).for_each(|pod| world.read(pod));
+        assert!(!opens(&world, (&old.user, &old.password)));
+        assert!(!accepts(&world.pods[0], &old.key, world.now()));
+    }
+    assert!(has_barrier(&world), "it is written again");
+    write(&mut world, "second");
+    world.rest();
+    assert_eq!(read(&world).key, "second of key-own");
+}
+
+#[test]
 fn a_reader_changes_over_to_a_password_of_its_owner_and_back_without_a_gap() {
     let mut owned = Owned::new();
     let from = owned.world.stack.readers[1].value_from.take();
