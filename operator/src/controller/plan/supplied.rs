@@ -64,6 +64,18 @@ pub(super) fn answer(credential: &Credential, request: Option<&Request>, steps: 
     });
 }
 
+/// Waits with the next value until the revocation of the last one is over.
+pub(super) fn after_revocation(credential: &Credential, until: Option<Timestamp>) -> Hold {
+    Hold {
+        stage: ConditionType::CredentialsReady,
+        object: format!("Secret/{}", credential.published),
+        reason: Reason::Waiting,
+        hint: "what was revoked is not refused everywhere yet; the next value is taken up after that".into(),
+        blocks: false,
+        until,
+    }
+}
+
 /// What the generation of a revocation counts as: nobody but the owner can make another value.
 pub(super) fn origin_of_revocation(credential: &Credential) -> Origin {
     match credential.source {

@@ -151,6 +151,10 @@ fn start(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
     let request = request.filter(|request| request.concerns(credential) && handled != Some(&request.value));
     let now = view.observed.now;
     let due = rotation::due(credential, policy, request, &view.stack.uid, now);
+    // A revocation is over before anything takes the place of what it stands for: the same request would revoke that too.
+    if due.is_some() && credential.value().is_some_and(Value::is_barrier) && is_revoking(view) {
+        return steps.hold(supplied::after_revocation(credential, soon(view)));
+    }
     let generate = |cause| match &credential.source {
         Source::Generated => Some(generate(credential, credential.next, (cause, Origin::Generated), None)),
         Source::Supplied(_) => supplied::take_up(view, credential, credential.next, cause),
