@@ -46,6 +46,10 @@ const shopAround = (user) => {
   posthog.identify(user, { plan: 'team' }, { first_seen: 'shop' });
   posthog.alias(`${user}-alias`, user);
   posthog.group?.('company', 'acme', { size: 12 });
+};
+
+const changePlan = () => {
+  const { posthog } = window;
   if (posthog.setPersonProperties) posthog.setPersonProperties({ plan: 'enterprise' });
   else posthog.people.set({ plan: 'enterprise' });
 };
@@ -55,6 +59,9 @@ const shop = async (page, { package: name, site, user, ...wanted }) => {
   await open(page, `${site}/shop/${name}`, wanted);
   await page.click('#buy');
   await page.evaluate(shopAround, user);
+  // The oldest generations give properties no time of their own: what arrives last is the last.
+  await page.waitForTimeout(4000);
+  await page.evaluate(changePlan);
   await page.waitForTimeout(4000);
   // What is captured last can only leave by the beacon of the page.
   await page.evaluate((next) => {
