@@ -1,5 +1,8 @@
-// Visits a shop with generations of posthog-js in headless Chromium, and prints, as one JSON line, what each saw.
+// Visits a shop with generations of posthog-js in headless Chromium. For each line of standard input it prints, as one
+// JSON line, what each SDK saw so far, since what a page says as it goes is still on its way when the visits are over;
+// the browser stays open until standard input ends.
 // Argument: {"chromium", "modules", "server", "port", "atOnce", "visits": [{"kind", "package", "key", "user"}]}.
+import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 import { servePages } from './browser/pages.mjs';
 import { visit } from './browser/visit.mjs';
@@ -19,14 +22,15 @@ const results = [];
 
 const make = async (wanted) => {
   const context = await browser.newContext({ userAgent });
-  const seen = watch(context, plan.server);
+  // A hang is a fault of the SDK's page; a busy machine is none.
+  context.setDefaultTimeout(120_000);
+  const seen = watch(context, plan.server, wanted.key);
   try {
     await visit(context, { ...wanted, site: site.origin, server: plan.server });
   } catch (error) {
     seen.complaints.push(`the visit broke off: ${error.message}`);
   }
-  await context.close();
-  results.push({ key: wanted.key, captured: site.captured[wanted.key] ?? [], ...seen });
+  results.push(seen);
 };
 
 const waiting = [...plan.visits];
@@ -34,6 +38,9 @@ const visitor = async () => {
   while (waiting.length > 0) await make(waiting.shift());
 };
 await Promise.all(Array.from({ length: plan.atOnce }, visitor));
+for await (const _ of createInterface({ input: process.stdin })) {
+  const told = results.map((seen) => ({ ...seen, captured: site.captured[seen.key] ?? [] }));
+  process.stdout.write(`${JSON.stringify(told)}\n`);
+}
 await browser.close();
 site.close();
-process.stdout.write(`${JSON.stringify(results)}\n`);

@@ -6,8 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+
 /// Counts of checks by how they ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Checks that held.
     pub passed: u64,
@@ -18,7 +20,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, other: Self) {
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, other: Self) {
         let Self { passed, failed, skipped } = other;
         self.passed += passed;
         self.failed += failed;
@@ -27,9 +30,10 @@ impl Counts {
 }
 
 /// Collects the outcome of every check of a run.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     counts: Counts,
+    /// What is said of each failed check at the end, where whoever keeps only the end of a log finds it.
     failures: Vec<String>,
 }
 
@@ -45,27 +49,25 @@ impl Report {
     /// Records a check that ran elsewhere; `Ok` carries what was seen, `Err` what was wrong.
     pub fn record(&mut self, name: &str, outcome: Result<String, String>, took: Duration) -> bool {
         let seconds = took.as_secs_f64();
-        let held = outcome.is_ok();
-        match outcome {
+        match &outcome {
             Ok(seen) if seen.is_empty() => announce(&format!("ok    {name} ({seconds:.1} s)")),
             Ok(seen) => announce(&format!("ok    {name} ({seconds:.1} s): {seen}")),
             Err(error) => announce(&format!("FAIL  {name} ({seconds:.1} s): {error}")),
         }
-        self.count(name, held)
+        self.count(name, outcome.map(drop))
     }
 
-    fn count(&mut self, name: &str, held: bool) -> bool {
+    fn count(&mut self, name: &str, outcome: Result<(), String>) -> bool {
+        let held = outcome.is_ok();
         let counts = Counts { passed: held.into(), failed: (!held).into(), skipped: 0 };
-        self.add(name, counts);
+        self.add(counts, outcome.err().map(|error| format!("{name}: {error}")));
         held
     }
 
-    /// Adds the counts of a test runner that reports for itself.
-    pub fn add(&mut self, name: &str, counts: Counts) {
+    /// Adds the counts of a test runner that reports for itself, and what failed there.
+    pub fn add(&mut self, counts: Counts, failures: impl IntoIterator<Item = String>) {
         self.counts.add(counts);
-        if counts.failed > 0 {
-            self.failures.push(name.to_owned());
-        }
+        self.failures.extend(failures);
     }
 
     /// Adds what another run of checks counted.
@@ -81,8 +83,8 @@ impl Report {
 
     /// Prints the failed checks and the closing line, and returns whether everything held.
     pub fn close(&self) -> bool {
-        for name in &self.failures {
-            announce(&format!("failed: {name}"));
+        for failure in &self.failures {
+            announce(&format!("failed: {failure}"));
         }
         print_line(&self.closing_line());
         self.holds()
@@ -115,23 +117,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_check_is_counted_and_named() {
+    fn a_failed_check_is_counted_and_told_again_at_the_end() {
         let mut report = Report::default();
-        assert!(report.count("one", true));
-        assert!(!report.count("two", false));
-        report.add("suite", Counts { passed: 3, failed: 0, skipped: 1 });
+        assert!(report.count("one", Ok(())));
+        assert!(!report.count("two", Err("no reason".to_owned())));
+        report.add(Counts { passed: 3, failed: 0, skipped: 1 }, None);
         let mut both = Report::default();
-        assert!(!both.count("three", false));
+        assert!(!both.count("three", Err("late".to_owned())));
         both.merge(report);
         assert_eq!(both.closing_line(), "4 passed, 2 failed, 1 skipped");
-        assert_eq!(both.failures, ["three", "two"]);
+        assert_eq!(both.failures, ["three: late", "two: no reason"]);
         assert!(!both.holds());
     }
 
     #[test]
     fn one_failed_check_is_enough() {
         let mut report = Report::default();
-        report.add("suite", Counts { passed: 3, failed: 1, skipped: 0 });
+        report.add(Counts { passed: 3, failed: 1, skipped: 0 }, Some("suite::test".to_owned()));
         assert!(!report.holds());
     }
 

@@ -21,7 +21,7 @@ use std::{process::ExitCode, time::Instant};
 
 use anyhow::Context;
 
-use self::place::{Place, Tally};
+use self::place::Place;
 use crate::{
     cluster,
     report::{Report, announce},
@@ -139,7 +139,7 @@ fn chosen(only: &[String]) -> impl Iterator<Item = &'static Section> {
     SECTIONS.iter().filter(|section| only.is_empty() || only.iter().any(|name| name == section.name))
 }
 
-/// Starts the first half and adds its counts.
+/// Starts the first half and adds its reports.
 fn outside(only: &[String], place: &Place, report: &mut Report) {
     let ended = place.spawn_gates(only);
     if let Err(error) = ended {
@@ -213,7 +213,7 @@ fn sandbox_half(only: &[String], place: &Place, sandbox: &Sandbox) -> anyhow::Re
     Ok(code)
 }
 
-/// Runs one section, leaves its counts, and returns whether every check held.
+/// Runs one section, leaves its report, and returns whether every check held.
 fn run_section(
     name: &str,
     place: &Place,
@@ -224,17 +224,15 @@ fn run_section(
     if let Err(error) = check(&mut report) {
         report.check(&format!("{name}: could be checked"), || Err::<String, _>(error));
     }
-    place
-        .leave_tally(name, &Tally::from(report.counts()))
-        .with_context(|| format!("failed to count {name}"))?;
+    place.leave_report(name, &report).with_context(|| format!("failed to keep the report of {name}"))?;
     Ok(report.counts().failed == 0)
 }
 
 /// Adds what the sections of one half left; one that left nothing did not end.
 fn add_up(only: &[String], place: &Place, here: bool, report: &mut Report) {
     for section in chosen(only).filter(|section| section.is_sandboxed() != here) {
-        match place.take_tally(section.name) {
-            Ok(tally) => report.add(section.name, tally.into()),
+        match place.take_report(section.name) {
+            Ok(found) => report.merge(found),
             Err(error) => {
                 report.check(&format!("{} came to its end", section.name), || Err::<String, _>(error));
             }

@@ -35,7 +35,6 @@ const leave = async (page) => {
   const gone = page.waitForEvent('close');
   await page.close({ runBeforeUnload: true });
   await gone;
-  await new Promise((resolve) => setTimeout(resolve, 2000));
 };
 
 const shopAround = (user) => {

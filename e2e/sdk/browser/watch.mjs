@@ -1,8 +1,8 @@
 // What a browser saw: requests to the server under test, and complaints.
 
-/** Watches every page of a context; `server` is the origin under test. */
-export const watch = (context, server) => {
-  const seen = { requests: 0, complaints: [] };
+/** Watches every page of a context, whose SDK sends with this key; `server` is the origin under test. */
+export const watch = (context, server, key) => {
+  const seen = { key, requests: 0, complaints: [] };
   const complain = (text) => seen.complaints.push(text);
   context.on('console', (message) => {
     if (message.type() === 'error') complain(`console: ${message.text()} ${message.location().url}`);

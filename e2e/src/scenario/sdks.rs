@@ -3,6 +3,7 @@
 //! Browsers visit pages of one site and send to another. What each SDK says it captured is compared with what a reader
 //! of ClickHouse sees; the service and the browser both count requests, and none may be answered otherwise than well.
 
+mod browsers;
 mod judge;
 mod programs;
 mod sender;
@@ -11,14 +12,18 @@ use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, TcpListener},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
 
 pub(super) use self::programs::Sdks;
-use self::{judge::judge, sender::Sender};
+use self::{browsers::Browsers, judge::judge, sender::Sender};
 use super::Plan;
 use crate::standalone::{Options, Programs, Standalone};
+
+/// How long a beacon of a page that is gone may be on its way.
+const BEACON: Duration = Duration::from_mins(1);
 
 /// What one SDK says about itself after it was used.
 #[derive(Debug, serde::Deserialize)]
@@ -45,34 +50,51 @@ pub(super) async fn run(folder: &Path, plan: Plan) -> anyhow::Result<String> {
     weir.wait_ready(0).await?;
 
     let events = plan.pick(120, 2_000);
-    let mut said = sdks.browse(&weir.url(0), site_port, &senders).await?;
+    let mut browsers = sdks.browse(&weir.url(0), site_port, &senders)?;
+    // Both kinds at once would make the browsers late.
+    browsers.said().await?;
+    let mut sent = BTreeMap::new();
     for sender in senders.iter().filter(|sender| !sender.is_browser()) {
-        said.insert(sender.key.clone(), sdks.send(&weir.url(0), sender, events).await?);
+        sent.insert(sender.key.clone(), sdks.send(&weir.url(0), sender, events).await?);
     }
-    let captured = judge_all(&weir, &senders, &said).await?;
+    let captured = judge_all(&weir, &senders, &sent, &mut browsers).await?;
+    browsers.close().await?;
     let answers = well_answered(&weir).await?;
     weir.stop().await?;
     Ok(format!("{} SDKs captured {captured} events, each is a row once; {answers}", senders.len()))
 }
 
+/// Judges each SDK until all is well with it, and says how many events they captured together.
 async fn judge_all(
     weir: &Standalone,
     senders: &[Sender],
-    said: &BTreeMap<String, Said>,
+    sent: &BTreeMap<String, Said>,
+    browsers: &mut Browsers,
 ) -> anyhow::Result<usize> {
     let mut captured = 0;
-    let mut faults = Vec::new();
-    for (index, sender) in senders.iter().enumerate() {
-        let said = said.get(&sender.key).with_context(|| format!("{sender} told nothing"))?;
-        captured += said.captured.len();
-        // Keys from the environment are named by their place.
-        match judge(weir, &format!("env-{}", index + 1), sender, said).await {
-            Ok(()) => {}
-            Err(fault) => faults.push(format!("{sender}: {fault:#}")),
+    // Keys from the environment are named by their place.
+    let mut open: Vec<_> = (1..).map(|place| format!("env-{place}")).zip(senders).collect();
+    let started = Instant::now();
+    loop {
+        let browsed = browsers.said().await?;
+        let mut faults = Vec::new();
+        for (key, sender) in std::mem::take(&mut open) {
+            let said = sent.get(&sender.key).or_else(|| browsed.get(&sender.key));
+            let said = said.with_context(|| format!("{sender} told nothing"))?;
+            match judge(weir, &key, sender, said).await {
+                Ok(()) => captured += said.captured.len(),
+                Err(fault) => {
+                    faults.push(format!("{sender}: {fault:#}"));
+                    open.push((key, sender));
+                }
+            }
         }
+        if open.is_empty() {
+            return Ok(captured);
+        }
+        ensure!(started.elapsed() < BEACON, "{}", faults.join("\n      "));
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    ensure!(faults.is_empty(), "{}", faults.join("\n      "));
-    Ok(captured)
 }
 
 /// Checks the answers as the service counted them.

@@ -12,9 +12,8 @@ use std::{
 };
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
 
-use crate::report::Counts;
+use crate::report::Report;
 
 const PROGRAM: &str = "weir-e2e";
 /// Tells every process of a run where its place is.
@@ -27,14 +26,6 @@ const FROM_CARGO: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"];
 pub(super) struct Place {
     folder: PathBuf,
     workspace: PathBuf,
-}
-
-/// [`Counts`] as one half leaves them for the outermost process.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Tally {
-    passed: u64,
-    failed: u64,
-    skipped: u64,
 }
 
 impl Place {
@@ -112,17 +103,17 @@ impl Place {
         Ok(())
     }
 
-    /// Writes what a section counted.
-    pub(super) fn leave_tally(&self, section: &str, tally: &Tally) -> anyhow::Result<()> {
-        let path = self.tally_file(section);
-        fs::write(&path, serde_json::to_vec(tally)?)
+    /// Writes the report of a section, for the outermost process.
+    pub(super) fn leave_report(&self, section: &str, report: &Report) -> anyhow::Result<()> {
+        let path = self.report_file(section);
+        fs::write(&path, serde_json::to_vec(report)?)
             .with_context(|| format!("failed to write {}", path.display()))
     }
 
-    /// Reads what a section counted.
-    pub(super) fn take_tally(&self, section: &str) -> anyhow::Result<Tally> {
-        let text = fs::read(self.tally_file(section)).context("it ended early and left no counts")?;
-        serde_json::from_slice(&text).context("it left something else than counts")
+    /// Reads the report of a section.
+    pub(super) fn take_report(&self, section: &str) -> anyhow::Result<Report> {
+        let text = fs::read(self.report_file(section)).context("it ended early and left no report")?;
+        serde_json::from_slice(&text).context("it left something else than a report")
     }
 
     /// Removes the folder.
@@ -131,20 +122,8 @@ impl Place {
         drop(fs::remove_dir_all(&self.folder));
     }
 
-    fn tally_file(&self, section: &str) -> PathBuf {
-        self.folder.join(format!("{section}.counts.json"))
-    }
-}
-
-impl From<Counts> for Tally {
-    fn from(Counts { passed, failed, skipped }: Counts) -> Self {
-        Self { passed, failed, skipped }
-    }
-}
-
-impl From<Tally> for Counts {
-    fn from(Tally { passed, failed, skipped }: Tally) -> Self {
-        Self { passed, failed, skipped }
+    fn report_file(&self, section: &str) -> PathBuf {
+        self.folder.join(format!("{section}.report.json"))
     }
 }
 

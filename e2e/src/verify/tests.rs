@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 
 use self::{clickhouse::TestClickhouse, count::Count};
 use super::{place::Place, registry::TestRegistry};
-use crate::report::{Counts, Report, announce};
+use crate::report::{Report, announce};
 
 /// What `cargo test` is asked for, one after the other.
 type Lane = &'static [&'static [&'static str]];
@@ -29,7 +29,7 @@ pub(super) fn run(place: &Place, report: &mut Report) -> anyhow::Result<()> {
     }
     let registry =
         TestRegistry::start(&place.subfolder("registry")?).context("failed to start a registry")?;
-    let ended: Vec<anyhow::Result<(Counts, bool)>> = std::thread::scope(|scope| {
+    let ended: Vec<anyhow::Result<(Count, bool)>> = std::thread::scope(|scope| {
         let registry = &registry;
         let lanes = LANES.iter().enumerate();
         let lanes: Vec<_> = lanes
@@ -37,13 +37,15 @@ pub(super) fn run(place: &Place, report: &mut Report) -> anyhow::Result<()> {
             .collect();
         lanes.into_iter().map(|lane| lane.join().unwrap_or_else(|_| bail!("a lane panicked"))).collect()
     });
-    let mut failed = false;
+    let (mut total, mut success) = (Count::default(), true);
     for lane in ended {
-        let (counts, success) = lane?;
-        report.add("tests", counts);
-        failed |= !success;
+        let (count, ended_well) = lane?;
+        total.merge(count);
+        success &= ended_well;
     }
-    if failed && report.counts().failed == 0 {
+    let (counts, failures) = total.into_parts();
+    report.add(counts, failures);
+    if !success && counts.failed == 0 {
         report.check("tests: every runner came to its end", || {
             Err::<String, _>("one ended without counting, see above: it crashed or was killed")
         });
@@ -57,7 +59,7 @@ fn run_lane(
     registry: &TestRegistry,
     number: usize,
     lane: Lane,
-) -> anyhow::Result<(Counts, bool)> {
+) -> anyhow::Result<(Count, bool)> {
     let folder = place.subfolder(&format!("clickhouse-{number}"))?;
     let clickhouse = TestClickhouse::start(folder).context("failed to start a ClickHouse")?;
     let (mut count, mut success) = (Count::default(), true);
@@ -69,7 +71,7 @@ fn run_lane(
         success &= stream(command, &mut count)?;
     }
     clickhouse.stop()?;
-    Ok((count.counts(), success))
+    Ok((count, success))
 }
 
 /// Runs the command, shows its output as it comes, and counts; `true` when it ended well.

@@ -13,10 +13,10 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use weir_ingest::args::SettingsArgs;
 use weir_ingest::clickhouse::Client;
-use weir_ingest::migrate;
 use weir_ingest::settings::Settings;
 
 use crate::service::Running;
+use crate::service::migrated;
 use crate::service::serve;
 use crate::service::settings;
 
@@ -142,8 +142,7 @@ pub(crate) async fn cabled_with(args: SettingsArgs) -> (Running, Cable) {
 pub(crate) async fn lay(mut args: SettingsArgs) -> (SettingsArgs, Client, Cable) {
     let direct = Settings::from_args(&args).unwrap();
     let client = Client::new(&direct.clickhouse).unwrap();
-    let options = migrate::Options::from_settings(&direct, None).unwrap();
-    migrate::apply(&client, &options).await.unwrap();
+    migrated(&direct, &client).await;
     let url = &direct.clickhouse.endpoints[0];
     let target = format!("{}:{}", url.host_str().unwrap(), url.port_or_known_default().unwrap());
     let cable = Cable::to(target).await;

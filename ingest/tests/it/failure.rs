@@ -7,6 +7,7 @@ use weir_ingest::settings::Settings;
 use crate::cable::State;
 use crate::cable::cabled;
 use crate::service::eventually;
+use crate::service::migrated;
 use crate::service::serve;
 use crate::service::settings;
 use crate::service::start;
@@ -43,8 +44,7 @@ async fn a_service_is_unready_until_its_tables_exist() {
     let answer = service.post(ONE, &[]).await;
     assert_eq!(answer.status, 503, "a missing table is no client's fault");
     assert!(!answer.body.to_string().contains("events_data"), "{:?}", answer.body);
-    let options = weir_ingest::migrate::Options::from_settings(&checked, None).unwrap();
-    weir_ingest::migrate::apply(&service.clickhouse, &options).await.unwrap();
+    migrated(&checked, &service.clickhouse).await;
     service.ready().await;
     assert_eq!(service.post(ONE, &[]).await.status, 200);
     service.clean().await;

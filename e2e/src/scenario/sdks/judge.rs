@@ -1,9 +1,6 @@
 //! Compares what an SDK says with what a reader of ClickHouse sees.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
 
@@ -12,9 +9,6 @@ use super::{
     sender::{Kind, Sender},
 };
 use crate::standalone::Standalone;
-
-/// How long a beacon of a page that is gone may be on its way.
-const BEACON: Duration = Duration::from_secs(15);
 
 /// What a visit must have captured at least, so that an SDK that captures nothing does not pass.
 const SHOP: [(&str, usize); 10] = [
@@ -46,15 +40,7 @@ type Rows = Vec<Captured>;
 pub(super) async fn judge(weir: &Standalone, key: &str, sender: &Sender, said: &Said) -> anyhow::Result<()> {
     ensure!(said.complaints.is_empty(), "the SDK complained: {}", said.complaints.join("; "));
     captured_enough(sender, &said.captured)?;
-    let started = Instant::now();
-    loop {
-        let rows = rows(weir, key).await?;
-        match compare(sender, &said.captured, &rows) {
-            Ok(()) => break,
-            Err(error) if started.elapsed() > BEACON => return Err(error),
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-        }
-    }
+    compare(sender, &said.captured, &rows(weir, key).await?)?;
     for (what, sql, expected) in questions(key, sender) {
         let found = weir.query(&sql).await.with_context(|| what.to_owned())?;
         ensure!(found.trim() == expected, "{what}: {}, not {expected}", found.trim());

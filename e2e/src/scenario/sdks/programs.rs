@@ -14,6 +14,7 @@ use tokio::process::Command;
 
 use super::{
     Captured, Said,
+    browsers::Browsers,
     sender::{Kind, Sender},
 };
 use crate::{target::repository, tool};
@@ -74,19 +75,13 @@ impl Sdks {
 }
 
 impl LaidOut {
-    /// Makes the visits of all browsers and returns what each SDK said, by key.
-    pub(super) async fn browse(
+    /// Starts the visits of all browsers.
+    pub(super) fn browse(
         &self,
         server: &str,
         site_port: u16,
         senders: &[Sender],
-    ) -> anyhow::Result<BTreeMap<String, Said>> {
-        #[derive(serde::Deserialize)]
-        struct Visited {
-            key: String,
-            #[serde(flatten)]
-            said: Said,
-        }
+    ) -> anyhow::Result<Browsers> {
         let visits: Vec<Value> = senders
             .iter()
             .filter_map(|sender| {
@@ -99,9 +94,8 @@ impl LaidOut {
             "visits": visits, "atOnce": VISITS_AT_ONCE,
         });
         let mut command = Command::new("node");
-        command.arg("browser.mjs").arg(plan.to_string()).env("HOME", &self.folder);
-        let visited: Vec<Visited> = self.run(command).await?;
-        Ok(visited.into_iter().map(|visited| (visited.key, visited.said)).collect())
+        command.arg("browser.mjs").arg(plan.to_string()).env("HOME", &self.folder).current_dir(&self.folder);
+        Browsers::start(command, &self.folder.join("browser.log"))
     }
 
     /// Sends events with the SDK of a server.

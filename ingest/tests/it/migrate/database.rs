@@ -14,6 +14,8 @@ use weir_ingest::migrate::apply;
 use weir_ingest::migrate::steps;
 use weir_ingest::settings::ClickhouseSettings;
 
+use crate::service::UNDISTURBED;
+
 /// A name that no other test uses, and the way to reach it.
 #[derive(Debug, Clone)]
 pub(super) struct Database {
@@ -74,7 +76,7 @@ impl Database {
             rendering: Rendering { database: self.name.clone(), ..Rendering::default() },
             steps: steps().unwrap(),
             maybe_target: None,
-            lock_times: LockTimes::default(),
+            lock_times: LockTimes { expiry: UNDISTURBED, ..LockTimes::default() },
         }
     }
 
