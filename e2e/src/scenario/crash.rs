@@ -5,7 +5,7 @@ mod gate;
 mod lane;
 mod verb;
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Instant};
 
 use anyhow::{Context as _, ensure};
 use futures::future::try_join_all;
@@ -13,7 +13,10 @@ use rand::{rngs::StdRng, seq::IndexedRandom as _};
 
 use self::{gate::Cut, lane::Lane, verb::Verb};
 use super::Plan;
-use crate::stage::{KilledOperator, Stage};
+use crate::{
+    report::announce,
+    stage::{KilledOperator, Stage},
+};
 
 /// What a stack goes through and back again; a run of one such pair is a round.
 const PAIRS: [[Verb; 2]; 3] =
@@ -101,10 +104,11 @@ async fn disturb(
     for round in rounds {
         for (index, verb) in pair.into_iter().enumerate() {
             let (cut, end) = (round[index], &undisturbed.ends[index]);
-            let has_died = lane
-                .disturbed(verb, cut, end)
-                .await
-                .with_context(|| format!("{verb}, {}", describe(cut, &undisturbed.calls[index])))?;
+            let what = format!("{verb}, {}", describe(cut, &undisturbed.calls[index]));
+            let started = Instant::now();
+            let has_died = lane.disturbed(verb, cut, end).await.with_context(|| what.clone())?;
+            // A full run takes an hour and more: whoever waits sees that it gets on.
+            announce(&format!("{:6.1} s  {what}", started.elapsed().as_secs_f64()));
             deaths[index] += usize::from(has_died);
         }
     }
