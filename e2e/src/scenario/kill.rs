@@ -60,7 +60,11 @@ async fn replace_restarted_pods(stack: &Stack) -> anyhow::Result<()> {
     for pod in pods.list(&ours).await?.items {
         let containers = pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
         if containers.iter().any(|container| container.restart_count > 0) {
-            pods.delete(&pod.metadata.name.unwrap_or_default(), &DeleteParams::default()).await?;
+            match pods.delete(&pod.metadata.name.unwrap_or_default(), &DeleteParams::default()).await {
+                // It was on its way out already.
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                deleted => drop(deleted?),
+            }
         }
     }
     Ok(())
