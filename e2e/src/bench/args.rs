@@ -3,6 +3,7 @@
 use std::{path::Path, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
+use nix::sys::statvfs::statvfs;
 use url::Url;
 
 use super::{
@@ -13,6 +14,9 @@ use crate::{
     standalone::{Options, Programs, Route, Standalone},
     tool,
 };
+
+/// Bytes that the rows of a run may take, twice, with the parts that were merged.
+const ROOM: u64 = 8 << 30;
 
 /// Arguments of `bench`.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,7 +55,7 @@ pub struct Args {
     #[arg(long, default_value_t = 50)]
     batch: usize,
     /// Connections that send at once; a line of the table for each number.
-    #[arg(long, value_delimiter = ',', default_value = "1,4,16,32,64")]
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256,512")]
     connections: Vec<usize>,
     /// Compress the bodies.
     #[arg(long)]
@@ -68,6 +72,10 @@ pub struct Args {
     /// Bring this many events through Weir, then time what analysts ask of them, instead of the table of loads.
     #[arg(long, value_name = "EVENTS", conflicts_with = "url")]
     questions: Option<u64>,
+    /// Where Weir's ClickHouse keeps its files. Default: in memory, where it has room, so that no file system is
+    /// measured; else a folder for temporary files.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "url")]
+    data: Option<PathBuf>,
     /// Another `weir-ingest` than the one of this workspace, which is then not built.
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
@@ -77,6 +85,15 @@ impl Args {
     /// How many events questions are to be asked of, if any.
     pub(super) fn questions(&self) -> Option<u64> {
         self.questions
+    }
+
+    /// Where what is started keeps its files.
+    pub(super) fn data(&self) -> PathBuf {
+        let memory = Path::new("/dev/shm");
+        let has_room =
+            || statvfs(memory).is_ok_and(|free| free.blocks_available() * free.fragment_size() >= ROOM);
+        let data = || if has_room() { memory.to_owned() } else { std::env::temp_dir() };
+        self.data.clone().unwrap_or_else(data)
     }
 
     /// What is sent.
