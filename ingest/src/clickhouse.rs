@@ -26,6 +26,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioTimer;
 use rustls::crypto::aws_lc_rs;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::pieces::Pieces;
@@ -168,6 +169,22 @@ impl Client {
         let Insert { statement, settings, body, timeout } = insert;
         let call = Call { maybe_statement: Some(statement), settings, body: body.clone(), timeout: *timeout };
         self.send(&call, route).await.map(drop)
+    }
+
+    /// Whether what the route's endpoint knows of deduplication tokens is sure to be whole since then: it has not died.
+    ///
+    /// A single server that is killed between a token and its part knows the token and has no part. Replicas keep both in
+    /// one transaction. No right is needed to ask; who gives no answer is not sure.
+    pub async fn has_run_since(&self, moment: Instant, route: &mut Route) -> bool {
+        if self.shared.is_replicated {
+            return true;
+        }
+        let body = Pieces::from(Bytes::from_static(b"SELECT uptime() FORMAT TabSeparated"));
+        let call = Call { maybe_statement: None, settings: &[], body, timeout: self.timeout };
+        let Ok(answer) = self.send(&call, route).await else { return false };
+        let maybe_seconds = std::str::from_utf8(&answer).ok().and_then(|text| text.trim().parse().ok());
+        // Whole seconds, rounded down.
+        maybe_seconds.is_some_and(|seconds| Duration::from_secs(seconds) >= moment.elapsed())
     }
 
     /// Runs one statement and throws its output away.

@@ -2,6 +2,7 @@
 
 mod clickhouse;
 mod insert;
+mod token;
 
 use futures::future::BoxFuture;
 

@@ -44,7 +44,7 @@ async fn without_clickhouse(stage: &Stage) -> anyhow::Result<(Duration, String)>
     let prefix = format!("weir_{TEAM}__orphan");
     stage.clickhouse_down();
     let deleted = stack.delete(Duration::from_secs(TIMEOUT_SECONDS + 30)).await;
-    stage.clickhouse_up();
+    stage.clickhouse_up().await?;
     let took = deleted?;
     let left = entities(stage, &prefix).await?;
     ensure!(left > 0, "nothing was left behind, so the event cannot have been needed");

@@ -20,11 +20,11 @@ const LOGIN: &str = "ingest-clickhouse";
 pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     let watched = plan.pick(Duration::from_secs(8), Duration::from_mins(1));
     let everywhere = everywhere(stage, watched).await;
-    stage.clickhouse_up();
+    stage.clickhouse_up().await?;
     let everywhere = everywhere.context("on every endpoint")?;
     let replica = stage.start_replica().await?;
     let one = on_one(stage, &replica, watched).await;
-    stage.clickhouse_up();
+    stage.clickhouse_up().await?;
     replica.stop().await?;
     let one = one.context("on one endpoint")?;
     Ok(format!("watched for {} s each:\n{everywhere}{one}", watched.as_secs()))
@@ -36,13 +36,13 @@ async fn everywhere(stage: &Stage, least: Duration) -> anyhow::Result<String> {
     stage.clickhouse_pretends();
     let stack = stage.make_stack("hollow")?;
     let first = never_ready(&stack, &watch).await.context("a new stack")?;
-    stage.clickhouse_up();
+    stage.clickhouse_up().await?;
     stack.wait_current(RECOVERY).await?;
 
     stage.clickhouse_pretends();
     annotate_rotation(&stack).await?;
     let second = not_switched(&stack, &watch).await.context("a rotation")?;
-    stage.clickhouse_up();
+    stage.clickhouse_up().await?;
     turned(&stack).await?;
     stack.delete(Duration::from_mins(1)).await?;
     Ok(format!("      every endpoint, new stack: {first}\n      every endpoint, rotation: {second}\n"))

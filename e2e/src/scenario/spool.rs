@@ -65,7 +65,7 @@ async fn killed(stage: &Stage, stack: &Stack, round: u32) -> anyhow::Result<Stri
         let pod = format!("{NAME}-ingest-{ordinal}");
         stage.kubectl(&["delete", "pod", &pod, "-n", TEAM, "--grace-period=0", "--force"]).map(drop)
     });
-    stage.clickhouse_up();
+    stage.clickhouse_up().await?;
     let taken = taken?;
     killed?;
     let rows = rows_are(stage, stack, &event, taken).await?;
@@ -81,7 +81,7 @@ async fn left(stage: &Stage, stack: &Stack) -> anyhow::Result<String> {
     stage.clickhouse_down();
     let taken = take(stack, &event).await;
     let leaves = stack.patch(json!({ "spec": { "ingest": { "replicas": 1 } } })).await;
-    stage.clickhouse_up();
+    stage.clickhouse_up().await?;
     let taken = taken?;
     leaves?;
     let rows = rows_are(stage, stack, &event, taken).await?;

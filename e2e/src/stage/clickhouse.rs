@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -19,6 +20,8 @@ use crate::{
 /// HTTP and HTTPS ports of ClickHouse, and of its replica.
 pub(super) const PORTS: (u16, u16) = (8123, 8443);
 const REPLICA_PORTS: (u16, u16) = (8124, 8444);
+/// How long ClickHouse may take until it answers after a fault.
+const RECOVERY: Duration = Duration::from_mins(1);
 /// Address of ClickHouse's replica, where a story starts one.
 pub const REPLICA: &str = "https://clickhouse.test:8444";
 
@@ -69,9 +72,15 @@ impl Stage {
         self.clickhouse.keep_text_log()
     }
 
-    /// Takes every fault of ClickHouse back.
-    pub fn clickhouse_up(&self) {
+    /// Takes every fault of ClickHouse back, and waits until it answers again.
+    pub async fn clickhouse_up(&self) -> anyhow::Result<()> {
         self.clickhouse.clear_faults();
+        let answered = async {
+            while self.query("SELECT 1").await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(RECOVERY, answered).await.context("ClickHouse does not answer again")
     }
 }
 

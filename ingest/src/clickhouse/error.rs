@@ -112,6 +112,11 @@ impl Error {
         }
     }
 
+    /// Whether ClickHouse may have begun with the call and then refused it, for now.
+    pub fn is_passing_refusal(&self) -> bool {
+        self.class() == Class::Transient && !self.is_unsent()
+    }
+
     /// Whether it is certain that no endpoint saw the call.
     pub(super) fn is_unsent(&self) -> bool {
         matches!(self, Self::Connect(_))

@@ -107,7 +107,7 @@ impl Ledger {
         Ok(text.lines().map(row).collect())
     }
 
-    /// Records that a statement has run. Repeating it, by any run, adds nothing.
+    /// Records that a statement has run. Repeating it adds nothing, and by another run nothing that a reader sees.
     pub(super) async fn record(&self, step: &Step, run_id: Uuid) -> Result<(), Error> {
         let row = NewRow {
             version: step.version,
@@ -119,7 +119,8 @@ impl Ledger {
             run_id,
         };
         let body = serde_json::to_vec(&row).expect("numbers and texts are JSON");
-        let token = format!("{}/{}/{}", step.version, step.statement, step.checksum);
+        // Not that of an earlier run: a ClickHouse that died in it may know the token and have no row.
+        let token = format!("{}/{}/{}/{run_id}", step.version, step.statement, step.checksum);
         let statement = format!(
             "INSERT INTO {}.schema_migrations (version, statement, statements, name, checksum, binary_version, run_id) \
              FORMAT JSONEachRow",

@@ -1,16 +1,17 @@
 //! One block until it is confirmed, refused or given up: every attempt sends the same bytes.
 //!
-//! An attempt of unknown outcome is repeated with the same token, so that ClickHouse stores the block once. One that
-//! ClickHouse refused is repeated with another: a MergeTree table notes a token before it puts the part in its place, and
-//! some versions keep it when that fails, so that they would confirm a repetition without storing it.
+//! An attempt of unknown outcome is repeated with the same token, so that ClickHouse stores the block once. A MergeTree
+//! table notes a token before it puts the part in its place, though, and keeps it when that fails: it would confirm a
+//! repetition without storing it. So a refused block is sent again with another token, and so is one that was confirmed
+//! by a ClickHouse that may have died in the attempt of unknown outcome. Then a block may be stored twice, which is one
+//! row for readers; never not at all.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use twox_hash::XxHash3_128;
 
+use super::token::Token;
 use crate::clickhouse::Class;
 use crate::clickhouse::Client;
 use crate::clickhouse::Error;
@@ -76,12 +77,26 @@ impl Inserter {
         let statement = format!("INSERT INTO {} ({}) FORMAT RowBinary", block.table, block.columns);
         let mut token = Token::of(block.table, &block.rows);
         let (mut route, mut attempts) = (Route::default(), 0);
-        while let Err(error) = self.attempt(block, &statement, &token, &mut route).await {
-            attempts += 1;
-            if error.class() == Class::Transient {
-                token.refusals += 1;
+        // When the first attempt with this token began whose outcome nobody knows.
+        let mut maybe_unknown_since = None;
+        loop {
+            let began = Instant::now();
+            match self.attempt(block, &statement, &token, &mut route).await {
+                Ok(()) => match maybe_unknown_since.take() {
+                    Some(moment) if !self.client.has_run_since(moment, &mut route).await => token.renew(),
+                    Some(_) | None => break,
+                },
+                Err(error) => {
+                    attempts += 1;
+                    if error.class() == Class::Unknown {
+                        maybe_unknown_since.get_or_insert(began);
+                    } else if error.is_passing_refusal() {
+                        token.renew();
+                        maybe_unknown_since = None;
+                    }
+                    self.after(error, attempts, block).await?;
+                }
             }
-            self.after(error, attempts, block).await?;
         }
         self.metrics.clickhouse_up.set(1);
         if OUTAGES.iter().filter(|outage| outage.end()).count() > 0 {
@@ -158,37 +173,6 @@ impl Inserter {
     }
 }
 
-/// Names a block by its content, so that the same rows are stored once however often they are sent, and counts how often
-/// it was refused.
-///
-/// A fast hash is enough: to make ClickHouse take a block for another one, somebody would have to know that whole block
-/// before it is inserted, with the microseconds at which the requests of others were received.
-#[derive(Debug)]
-struct Token<'a> {
-    content: u128,
-    table: &'a str,
-    refusals: u32,
-}
-
-impl<'a> Token<'a> {
-    fn of(table: &'a str, rows: &Pieces) -> Self {
-        let mut hasher = XxHash3_128::new();
-        rows.iter().for_each(|piece| hasher.write(piece));
-        Self { content: hasher.finish_128(), table, refusals: 0 }
-    }
-}
-
-impl fmt::Display for Token<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { content, table, refusals } = self;
-        write!(formatter, "{content:032x}-{table}")?;
-        if *refusals > 0 {
-            write!(formatter, "-{refusals}")?;
-        }
-        Ok(())
-    }
-}
-
 /// Word for metrics.
 impl From<Class> for crate::metrics::FailureLabel {
     fn from(class: Class) -> Self {
@@ -199,24 +183,5 @@ impl From<Class> for crate::metrics::FailureLabel {
             Class::Unknown => "unknown",
         };
         Self { class }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_token_follows_content_and_table_and_not_the_cut_of_the_pieces() {
-        let rows = |bytes: &[u8]| Pieces::from(bytes.to_vec());
-        let token = |table, rows: &Pieces| Token::of(table, rows).to_string();
-        assert_eq!(token("events_data", &rows(b"x")), token("events_data", &rows(b"x")));
-        assert_ne!(token("events_data", &rows(b"x")), token("events_data", &rows(b"y")));
-        assert_ne!(token("events_data", &rows(b"x")), token("links", &rows(b"x")));
-        let large = vec![7; 40_000];
-        let mut rope = crate::pieces::Rope::default();
-        rope.push(large[..20_000].to_vec());
-        rope.push(large[20_000..].to_vec());
-        assert_eq!(token("links", &rope.finish()), token("links", &rows(&large)));
     }
 }

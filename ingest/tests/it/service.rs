@@ -41,8 +41,8 @@ pub(crate) struct Running {
 /// How long the test itself waits for ClickHouse, however little time the service gives it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a claim to migrate lives where nobody else wants it: beside a hundred tests ClickHouse may keep silent for
-/// longer than a real one does.
+/// How long ClickHouse has for an answer, and a claim to migrate lives where nobody else wants it: beside a hundred tests
+/// ClickHouse may keep silent for longer than a real one does.
 pub(crate) const UNDISTURBED: Duration = Duration::from_mins(2);
 
 /// An answer, read to its end.
@@ -70,6 +70,7 @@ pub(crate) fn settings() -> SettingsArgs {
         clickhouse_user: env("WEIR_TEST_CLICKHOUSE_USER"),
         clickhouse_password: env("WEIR_TEST_CLICKHOUSE_PASSWORD"),
         clickhouse_database: Some(format!("weir_it_{}_{count}", std::process::id())),
+        clickhouse_timeout_ms: Some(UNDISTURBED.as_millis().to_string()),
         ..SettingsArgs::default()
     }
 }

@@ -39,7 +39,8 @@ impl Blow {
     /// Every fault, those that are counted as often as the plan says.
     pub(super) fn all(plan: Plan) -> Vec<Self> {
         vec![
-            Self::EngineKilled(plan.pick(1, 5)),
+            // 5 rounds without and with a spool make 100.
+            Self::EngineKilled(plan.pick(3, 10)),
             Self::Hung,
             Self::Slow,
             Self::UserReadOnly,
