@@ -10,6 +10,9 @@ use crate::controller::observed::Observed;
 /// Longest wait for pods to end, so that a broken node cannot keep a stack.
 const PODS_TIMEOUT: SignedDuration = SignedDuration::from_secs(45);
 
+/// What a pass may begin late, in whole seconds, and the release takes: the stack is to be gone at its bound.
+const RELEASE_SECONDS: i64 = 3;
+
 /// What deleting is about.
 #[derive(Debug)]
 pub(crate) struct Deletion<'a> {
@@ -30,7 +33,7 @@ pub(crate) struct DeletionPlan {
     pub(crate) leaves_behind: bool,
     /// How many steps ask ClickHouse; nothing but the release follows them.
     access_steps: usize,
-    /// When waiting for ClickHouse ends.
+    /// When waiting for ClickHouse ends, so that the stack is gone at its bound.
     pub(crate) until: Timestamp,
 }
 
@@ -48,7 +51,7 @@ const fn act(action: Action) -> Step {
 
 /// Plans a pass of a deletion.
 pub(crate) fn plan(deletion: &Deletion<'_>, observed: &Observed) -> DeletionPlan {
-    let bound = SignedDuration::from_secs(deletion.policy.timeout_seconds);
+    let bound = SignedDuration::from_secs((deletion.policy.timeout_seconds - RELEASE_SECONDS).max(0));
     let until = deletion.since.checked_add(bound).unwrap_or(deletion.since);
     let planned = |steps| DeletionPlan { plan: Plan { steps }, leaves_behind: false, access_steps: 0, until };
     if !observed.has_finalizer {
@@ -166,11 +169,12 @@ mod tests {
     }
 
     #[test]
-    fn a_clickhouse_that_refuses_a_step_is_given_up_when_the_bound_is_over() {
+    fn a_clickhouse_that_refuses_a_step_is_given_up_in_time_for_the_bound() {
         for (after, timeout, expected) in [
             (0, TIMEOUT_SECONDS, false),
-            (299, TIMEOUT_SECONDS, false),
-            (300, TIMEOUT_SECONDS, true),
+            (296, TIMEOUT_SECONDS, false),
+            (297, TIMEOUT_SECONDS, true),
+            (0, RELEASE_SECONDS, true),
             (0, 0, true),
         ] {
             let planned = plan_after(after, timeout, Ok(with_a_role()));
@@ -193,9 +197,9 @@ mod tests {
     }
 
     #[test]
-    fn a_clickhouse_that_does_not_answer_is_given_up_when_the_bound_is_over() {
-        assert!(plan_after(299, TIMEOUT_SECONDS, Err(unreachable())).plan.summary().is_empty());
-        let late = plan_after(300, TIMEOUT_SECONDS, Err(unreachable()));
+    fn a_clickhouse_that_does_not_answer_is_given_up_in_time_for_the_bound() {
+        assert!(plan_after(296, TIMEOUT_SECONDS, Err(unreachable())).plan.summary().is_empty());
+        let late = plan_after(297, TIMEOUT_SECONDS, Err(unreachable()));
         assert!(late.leaves_behind);
         assert_eq!(late.plan.summary(), ["remove the finalizer"]);
     }
