@@ -1,8 +1,8 @@
-// What a browser saw: requests to the server under test, and complaints.
+// What a browser has to complain of, of the server under test and of the pages.
 
 /** Watches every page of a context, whose SDK sends with this key; `server` is the origin under test. */
 export const watch = (context, server, key) => {
-  const seen = { key, requests: 0, complaints: [] };
+  const seen = { key, complaints: [] };
   const complain = (text) => seen.complaints.push(text);
   context.on('console', (message) => {
     if (message.type() === 'error') complain(`console: ${message.text()} ${message.location().url}`);
@@ -10,7 +10,6 @@ export const watch = (context, server, key) => {
   context.on('weberror', (failure) => complain(`page: ${failure.error().message}`));
   context.on('request', (request) => {
     if (!request.url().startsWith(server)) return;
-    seen.requests += 1;
     if (request.url().includes('retry_count')) complain(`retried: ${request.url()}`);
   });
   context.on('response', (response) => {

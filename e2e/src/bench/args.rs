@@ -89,11 +89,12 @@ impl Args {
 
     /// Where what is started keeps its files.
     pub(super) fn data(&self) -> PathBuf {
+        if let Some(folder) = &self.data {
+            return folder.clone();
+        }
         let memory = Path::new("/dev/shm");
-        let has_room =
-            || statvfs(memory).is_ok_and(|free| free.blocks_available() * free.fragment_size() >= ROOM);
-        let data = || if has_room() { memory.to_owned() } else { std::env::temp_dir() };
-        self.data.clone().unwrap_or_else(data)
+        let has_room = statvfs(memory).is_ok_and(|free| free.blocks_available() * free.fragment_size() >= ROOM);
+        if has_room { memory.to_owned() } else { std::env::temp_dir() }
     }
 
     /// What is sent.
