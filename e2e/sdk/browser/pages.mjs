@@ -41,16 +41,21 @@ const read = async (request) => {
 
 /**
  * Serves the pages on loopback, from the folder that holds `node_modules`; resolves to the origin.
- * Pages tell what the SDK captured by beacons to `/captured/KEY`, the only way that works while a page goes.
+ * Pages tell what the SDK captured by beacons to `/captured/KEY`, the only way that works while a page goes, and at last
+ * to `/gone/KEY` that they went.
  */
 export const servePages = async (folder, port) => {
-  const captured = {};
+  const [captured, gone] = [{}, {}];
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://site');
     const [, first, ...rest] = pathname.split('/');
     const answer = (type, body) => response.writeHead(200, { 'content-type': type }).end(body);
     if (first === 'captured') {
       (captured[rest[0]] ??= []).push(await read(request));
+      return response.writeHead(204).end();
+    }
+    if (first === 'gone') {
+      gone[rest[0]] = (gone[rest[0]] ?? 0) + 1;
       return response.writeHead(204).end();
     }
     if (globals[pathname]) return answer(types.mjs, globals[pathname]);
@@ -65,5 +70,5 @@ export const servePages = async (folder, port) => {
   });
   await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
   // By name, so that pages and the server under test, which is an address, are of two sites.
-  return { origin: `http://localhost:${port}`, captured, close: () => server.close() };
+  return { origin: `http://localhost:${port}`, captured, gone, close: () => server.close() };
 };

@@ -15,6 +15,8 @@ const start = ({ key, server, options }) => {
     before_send: window.choose,
     ...options,
   });
+  // Runs after the SDK's own listeners.
+  window.addEventListener('onpagehide' in window ? 'pagehide' : 'unload', () => navigator.sendBeacon(`/gone/${key}`));
 };
 
 const begin = async (page, wanted) => {
@@ -127,6 +129,9 @@ const react = async (page, { package: name, site, ...wanted }) => {
 };
 
 const kinds = { shop, choices, react };
+
+/** How many pages start the SDK in a visit of each kind. */
+export const pages = { shop: 2, choices: 2, react: 1 };
 
 /** Makes one visit of the wanted kind. */
 export const visit = async (context, { kind, ...wanted }) => kinds[kind](await context.newPage(), wanted);

@@ -93,7 +93,8 @@ impl Args {
             return folder.clone();
         }
         let memory = Path::new("/dev/shm");
-        let has_room = statvfs(memory).is_ok_and(|free| free.blocks_available() * free.fragment_size() >= ROOM);
+        let has_room =
+            statvfs(memory).is_ok_and(|free| free.blocks_available() * free.fragment_size() >= ROOM);
         if has_room { memory.to_owned() } else { std::env::temp_dir() }
     }
 

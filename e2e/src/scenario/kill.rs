@@ -31,7 +31,7 @@ async fn operator_kills(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     peaceful.wait_current(Duration::from_mins(1)).await?;
     let usual = started.elapsed();
     let expected = normal_form::render(stage, &peaceful).await?;
-    let rounds = plan.pick(2, 10);
+    let rounds = plan.pick(1, 10);
     let mut moments = Vec::new();
     for round in 0..rounds {
         let stack = stage.make_stack(&format!("kill{round}"))?;

@@ -21,14 +21,6 @@ pub(super) struct Browsers {
     answers: BufReader<ChildStdout>,
 }
 
-/// What one SDK saw, as the program tells it.
-#[derive(serde::Deserialize)]
-struct Visited {
-    key: String,
-    #[serde(flatten)]
-    said: Said,
-}
-
 impl Browsers {
     /// Starts the program; what it complains of goes to the log.
     pub(super) fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
@@ -40,7 +32,7 @@ impl Browsers {
         Ok(Self { child, questions, answers: BufReader::new(answers) })
     }
 
-    /// What each SDK says by now, by key, once all visits are over.
+    /// What each SDK says by now, by the key that it used, once all visits are over.
     pub(super) async fn said(&mut self) -> anyhow::Result<BTreeMap<String, Said>> {
         let mut line = String::new();
         let answer = async {
@@ -49,9 +41,9 @@ impl Browsers {
         };
         tokio::time::timeout(PATIENCE, answer).await.context("the visits did not end")??;
         ensure!(!line.is_empty(), "the browsers ended early, see browser.log");
-        let visited: Vec<Visited> =
+        let said: Vec<Said> =
             serde_json::from_str(&line).with_context(|| format!("the browsers said: {line}"))?;
-        Ok(visited.into_iter().map(|visited| (visited.key, visited.said)).collect())
+        Ok(said.into_iter().map(|said| (said.key.clone(), said)).collect())
     }
 
     /// Closes them.

@@ -37,11 +37,11 @@ const REACT: [(&str, usize); 2] = [("hooked", 1), ("$element_viewed", 3)];
 type Rows = Vec<Captured>;
 
 /// Errs with everything that is wrong with the rows of a key or with what its SDK said.
-pub(super) async fn judge(weir: &Standalone, key: &str, sender: &Sender, said: &Said) -> anyhow::Result<()> {
+pub(super) async fn judge(weir: &Standalone, name: &str, sender: &Sender, said: &Said) -> anyhow::Result<()> {
     ensure!(said.complaints.is_empty(), "the SDK complained: {}", said.complaints.join("; "));
     captured_enough(sender, &said.captured)?;
-    compare(sender, &said.captured, &rows(weir, key).await?)?;
-    for (what, sql, expected) in questions(key, sender) {
+    compare(sender, &said.captured, &rows(weir, name).await?)?;
+    for (what, sql, expected) in questions(name, sender, &said.key) {
         let found = weir.query(&sql).await.with_context(|| what.to_owned())?;
         ensure!(found.trim() == expected, "{what}: {}, not {expected}", found.trim());
     }
@@ -64,9 +64,9 @@ fn captured_enough(sender: &Sender, captured: &[Captured]) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The events of a key, one entry for each row that a reader sees.
-async fn rows(weir: &Standalone, key: &str) -> anyhow::Result<Rows> {
-    let sql = format!("SELECT event, toString(uuid) FROM {{database}}.events WHERE api_key = '{key}'");
+/// The events of a key, by its name, one entry for each row that a reader sees.
+async fn rows(weir: &Standalone, name: &str) -> anyhow::Result<Rows> {
+    let sql = format!("SELECT event, toString(uuid) FROM {{database}}.events WHERE api_key = '{name}'");
     let text = weir.query(&sql).await?;
     let row = |line: &str| {
         let (event, uuid) = line.split_once('\t')?;
@@ -107,10 +107,9 @@ fn counts(events: &[Captured], named: bool) -> BTreeMap<(String, Option<String>)
 type Question = (&'static str, String, &'static str);
 
 /// What else a reader must find: content, persons, sessions.
-fn questions(key: &str, sender: &Sender) -> Vec<Question> {
+fn questions(name: &str, sender: &Sender, token: &str) -> Vec<Question> {
     let user = sender.user();
-    let events = |what: &str| format!("SELECT {what} FROM {{database}}.events WHERE api_key = '{key}'");
-    let token = &sender.key;
+    let events = |what: &str| format!("SELECT {what} FROM {{database}}.events WHERE api_key = '{name}'");
     let mut questions = vec![(
         "rows that hold the key",
         events(&format!("countIf(position(properties, '{token}') > 0)")),
@@ -157,7 +156,7 @@ fn questions(key: &str, sender: &Sender) -> Vec<Question> {
         let sql = "SELECT count() FROM {database}.sessions WHERE session_id IN \
                    (SELECT session_id FROM {database}.events WHERE api_key = 'KEY' AND session_id != '') \
                    AND pageview_count = 2 AND autocapture_count >= 1";
-        questions.push(("sessions with views and clicks", sql.replace("KEY", key), "1"));
+        questions.push(("sessions with views and clicks", sql.replace("KEY", name), "1"));
     }
     questions
 }

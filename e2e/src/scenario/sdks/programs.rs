@@ -86,7 +86,7 @@ impl LaidOut {
             .iter()
             .filter_map(|sender| {
                 let kind = sender.visit()?;
-                Some(json!({ "kind": kind, "package": sender.package, "key": sender.key, "user": sender.user() }))
+                Some(json!({ "kind": kind, "package": sender.package, "keys": sender.keys(), "user": sender.user() }))
             })
             .collect();
         let plan = json!({
@@ -105,8 +105,9 @@ impl LaidOut {
             captured: BTreeMap<String, usize>,
             complaints: Vec<String>,
         }
+        let [key, _] = sender.keys();
         let mut plan = json!({
-            "package": sender.package, "server": server, "key": sender.key, "user": sender.user(), "count": events,
+            "package": sender.package, "server": server, "key": key, "user": sender.user(), "count": events,
             "options": {},
         });
         let mut command = match sender.kind {
@@ -126,6 +127,7 @@ impl LaidOut {
         let sent: Sent = self.run(command).await.with_context(|| sender.to_string())?;
         let captured = |(event, count): (String, usize)| vec![Captured { event, uuid: None }; count];
         Ok(Said {
+            key,
             captured: sent.captured.into_iter().flat_map(captured).collect(),
             complaints: sent.complaints,
         })

@@ -8,7 +8,6 @@ pub(super) struct Sender {
     /// Name of the package, with its version unless it is the current one.
     pub(super) package: &'static str,
     pub(super) kind: Kind,
-    pub(super) key: String,
     number: usize,
 }
 
@@ -51,12 +50,15 @@ const SENDERS: [(&str, Kind); 17] = [
 /// Every SDK, as often as wanted.
 pub(super) fn all(rounds: usize) -> Vec<Sender> {
     let repeated = (0..rounds).flat_map(|_| SENDERS);
-    let sender =
-        |(number, (package, kind))| Sender { package, kind, key: format!("phc_story{number:03}"), number };
-    repeated.enumerate().map(sender).collect()
+    repeated.enumerate().map(|(number, (package, kind))| Sender { package, kind, number }).collect()
 }
 
 impl Sender {
+    /// Its key, and the one for another visit when the browser killed a page of the first.
+    pub(super) fn keys(&self) -> [String; 2] {
+        ["", "_again"].map(|which| format!("phc_story{:03}{which}", self.number))
+    }
+
     pub(super) fn is_browser(&self) -> bool {
         self.visit().is_some()
     }
