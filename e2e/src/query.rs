@@ -61,6 +61,16 @@ impl ClickhouseAccess {
     }
 }
 
+/// Asks a ClickHouse again and again until it answers.
+pub(crate) async fn until_answered(ask: impl AsyncFn(&str) -> anyhow::Result<String>) -> anyhow::Result<()> {
+    let answered = async {
+        while ask("SELECT 1").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, answered).await.context("ClickHouse does not answer again")
+}
+
 /// Client of HTTP and HTTPS.
 pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 

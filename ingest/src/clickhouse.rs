@@ -179,9 +179,9 @@ impl Client {
         if self.shared.is_replicated {
             return true;
         }
-        let body = Pieces::from(Bytes::from_static(b"SELECT uptime() FORMAT TabSeparated"));
-        let call = Call { maybe_statement: None, settings: &[], body, timeout: self.timeout };
-        let Ok(answer) = self.send(&call, route).await else { return false };
+        let Ok(answer) = self.query_along("SELECT uptime() FORMAT TabSeparated", route).await else {
+            return false;
+        };
         let maybe_seconds = std::str::from_utf8(&answer).ok().and_then(|text| text.trim().parse().ok());
         // Whole seconds, rounded down.
         maybe_seconds.is_some_and(|seconds| Duration::from_secs(seconds) >= moment.elapsed())
@@ -199,9 +199,13 @@ impl Client {
 
     /// Runs one statement and returns its whole output as it comes.
     pub async fn query_bytes(&self, sql: &str) -> Result<Bytes, Error> {
+        self.query_along(sql, &mut Route::default()).await
+    }
+
+    async fn query_along(&self, sql: &str, route: &mut Route) -> Result<Bytes, Error> {
         let body = Pieces::from(Bytes::copy_from_slice(sql.as_bytes()));
         let call = Call { maybe_statement: None, settings: &[], body, timeout: self.timeout };
-        self.send(&call, &mut Route::default()).await
+        self.send(&call, route).await
     }
 
     async fn send(&self, call: &Call<'_>, route: &mut Route) -> Result<Bytes, Error> {

@@ -1,7 +1,11 @@
 // Visits with posthog-js, each in its own way, and what the SDK says it captured on the way.
 
-/** Runs in the page: starts the SDK as a site does, and reports each captured event. */
-const start = ({ key, server, options }) => {
+/** Runs in the page: starts the SDK as a site does, reports each captured event, and captures `last` as the page goes. */
+const start = ({ key, server, options, last }) => {
+  const goes = 'onpagehide' in window ? 'pagehide' : 'unload';
+  // Runs before the SDK's own listeners. Any earlier, and the timer of an SDK could take the event by a request that the
+  // page takes back as it goes; captured here, it can only leave by the beacon of the page.
+  window.addEventListener(goes, () => last && window.posthog.capture(last));
   // The oldest generations tell the name alone, later ones the name and the event.
   const report = (event, { uuid } = {}) => navigator.sendBeacon(`/captured/${key}`, JSON.stringify({ event, uuid }));
   window.posthog.init(key, {
@@ -16,7 +20,7 @@ const start = ({ key, server, options }) => {
     ...options,
   });
   // Runs after the SDK's own listeners.
-  window.addEventListener('onpagehide' in window ? 'pagehide' : 'unload', () => navigator.sendBeacon(`/gone/${key}`));
+  window.addEventListener(goes, () => navigator.sendBeacon(`/gone/${key}`));
 };
 
 const begin = async (page, wanted) => {
@@ -30,6 +34,9 @@ const open = async (page, url, wanted) => {
   await page.goto(url);
   await begin(page, wanted);
 };
+
+/** Waits until the timer of the SDK, which is one of three seconds, has sent what was captured. */
+const flushed = (page) => page.waitForTimeout(4000);
 
 /** Leaves as somebody who closes the tab; the browser sends beacons after the page is gone. */
 const leave = async (page) => {
@@ -57,21 +64,19 @@ const changePlan = () => {
 
 /** Look, click, identify, go to another page, leave. */
 const shop = async (page, { package: name, site, user, ...wanted }) => {
-  await open(page, `${site}/shop/${name}`, wanted);
+  await open(page, `${site}/shop/${name}`, { ...wanted, last: 'leaving' });
   await page.click('#buy');
   await page.evaluate(shopAround, user);
   // The oldest generations give properties no time of their own: what arrives last is the last.
-  await page.waitForTimeout(4000);
+  await flushed(page);
   await page.evaluate(changePlan);
-  await page.waitForTimeout(4000);
-  // What is captured last can only leave by the beacon of the page.
+  await flushed(page);
   await page.evaluate((next) => {
-    window.posthog.capture('leaving');
     window.location.href = next;
   }, `${site}/checkout/${name}`);
   await page.waitForURL('**/checkout/**');
-  await begin(page, wanted);
-  await page.evaluate(() => window.posthog.capture('paid'));
+  await begin(page, { ...wanted, last: 'paid' });
+  await flushed(page);
   await leave(page);
 };
 
@@ -100,8 +105,8 @@ const choices = async (page, { package: name, site, ...wanted }) => {
   await open(page, `${site}/checkout/${name}`, {
     ...wanted,
     options: { capture_pageview: false, capture_pageleave: 'if_capture_pageview' },
+    last: 'quiet',
   });
-  await page.evaluate(() => window.posthog.capture('quiet'));
   await leave(page);
 };
 
@@ -124,7 +129,7 @@ const react = async (page, { package: name, site, ...wanted }) => {
       element(PostHogProvider, { client: posthog }, element(Hooked, { key: 'hooked' }), seen, each),
     );
   }, name);
-  await page.waitForTimeout(4000);
+  await flushed(page);
   await leave(page);
 };
 

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 
 pub(super) use self::programs::Sdks;
 use self::{browsers::Browsers, judge::judge, sender::Sender};
@@ -100,7 +100,10 @@ async fn judge_all(
                 "captured {captured} events, each is a row once ({again} visits made again, since the browser killed a page)"
             ));
         }
-        ensure!(started.elapsed() < BEACON, "{}", faults.join("\n      "));
+        if started.elapsed() >= BEACON {
+            let answers = super::scrape::answers(&weir.admin_url(0)).await?;
+            bail!("{}\n      the service answered {answers:?}", faults.join("\n      "));
+        }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }

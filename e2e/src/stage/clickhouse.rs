@@ -3,7 +3,6 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -13,7 +12,7 @@ use crate::{
     administrator,
     clickhouse::{self, Certificate, Effect, Fault, Https},
     cluster::Cluster,
-    query::ClickhouseAccess,
+    query::{ClickhouseAccess, until_answered},
     sandbox::NODE_ADDRESS,
 };
 
@@ -21,7 +20,6 @@ use crate::{
 pub(super) const PORTS: (u16, u16) = (8123, 8443);
 const REPLICA_PORTS: (u16, u16) = (8124, 8444);
 /// How long ClickHouse may take until it answers after a fault.
-const RECOVERY: Duration = Duration::from_mins(1);
 /// Address of ClickHouse's replica, where a story starts one.
 pub const REPLICA: &str = "https://clickhouse.test:8444";
 
@@ -75,12 +73,7 @@ impl Stage {
     /// Takes every fault of ClickHouse back, and waits until it answers again.
     pub async fn clickhouse_up(&self) -> anyhow::Result<()> {
         self.clickhouse.clear_faults();
-        let answered = async {
-            while self.query("SELECT 1").await.is_err() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(RECOVERY, answered).await.context("ClickHouse does not answer again")
+        until_answered(async |sql| self.query(sql).await).await
     }
 }
 

@@ -77,25 +77,17 @@ impl Inserter {
         let statement = format!("INSERT INTO {} ({}) FORMAT RowBinary", block.table, block.columns);
         let mut token = Token::of(block.table, &block.rows);
         let (mut route, mut attempts) = (Route::default(), 0);
-        // When the first attempt with this token began whose outcome nobody knows.
-        let mut maybe_unknown_since = None;
         loop {
             let began = Instant::now();
-            match self.attempt(block, &statement, &token, &mut route).await {
-                Ok(()) => match maybe_unknown_since.take() {
-                    Some(moment) if !self.client.has_run_since(moment, &mut route).await => token.renew(),
-                    Some(_) | None => break,
-                },
-                Err(error) => {
-                    attempts += 1;
-                    if error.class() == Class::Unknown {
-                        maybe_unknown_since.get_or_insert(began);
-                    } else if error.is_passing_refusal() {
-                        token.renew();
-                        maybe_unknown_since = None;
-                    }
-                    self.after(error, attempts, block).await?;
-                }
+            if let Err(error) = self.attempt(block, &statement, &token, &mut route).await {
+                attempts += 1;
+                token.failed(&error, began);
+                self.after(error, attempts, block).await?;
+                continue;
+            }
+            match token.unknown_since() {
+                Some(moment) if !self.client.has_run_since(moment, &mut route).await => token.renew(),
+                Some(_) | None => break,
             }
         }
         self.metrics.clickhouse_up.set(1);

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     clickhouse::Fault,
     load::{Load, Outcome},
+    query::until_answered,
     standalone::{Options, Programs, Signal, Standalone},
 };
 
@@ -158,12 +159,7 @@ impl Ground {
 
     /// Waits until the engine that was killed answers again.
     pub(super) async fn engine_answers(&self) -> anyhow::Result<()> {
-        let answered = async {
-            while self.weir.query("SELECT 1").await.is_err() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(RECOVERY, answered).await.context("the killed engine does not answer again")
+        until_answered(async |sql| self.weir.query(sql).await).await
     }
 
     /// Keeps merges from starting, and waits for those that run.
