@@ -34,7 +34,7 @@ use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 use memory::Memory;
 use plan::{Hold, View};
-use status::{Facts, Handled, Outcome};
+use status::{AccessOrder, Facts, Handled, Outcome};
 pub(crate) use validate::Rules;
 use validate::{Found, Invalid, validate};
 pub(crate) use watch::{Guarded, Scope, watch};
@@ -185,7 +185,7 @@ async fn steps(
     let desired = build_desired(&checked, &owner, observed);
     let view = View { stack: &checked, desired: &desired, observed };
     let handled = Handled { rotate: plan::handled_rotate(&view), revoke: plan::handled_revoke(&view) };
-    let access_digest = plan::digest_in_order(&view);
+    let access = plan::access_order(&view);
     let contest = observed.catalogue.as_ref().ok().and_then(|found| access::contest(&desired.access, found));
     let repaired = plan::drift(&view);
     let repaired = (!repaired.is_empty() && checked.drift == DriftPolicy::Enforce)
@@ -206,7 +206,7 @@ async fn steps(
     if let Some(cause) = repaired.filter(|_| applied.done > 0) {
         report::repaired(ctx, stack, &cause).await;
     }
-    let facts = Facts { access_digest, handled, ..facts(&checked, &desired, observed, &applied) };
+    let facts = Facts { access, handled, ..facts(&checked, &desired, observed, &applied) };
     let serves = observed.available_pods() > 0;
     (Outcome { holds: applied.holds, serves, contest, facts }, applied.done)
 }
@@ -266,7 +266,7 @@ fn facts(
         url: Some(stack.url()),
         keys: Some(keys),
         users: Some(users),
-        access_digest: None,
+        access: AccessOrder::Unknown,
         handled: Handled::default(),
         schema,
         spool: spool_status(stack, observed),

@@ -20,7 +20,7 @@ mod tests;
 mod turn;
 mod workload;
 
-pub(crate) use drift::{cause, digest_in_order, drift};
+pub(crate) use drift::{access_order, cause, drift};
 pub(crate) use rollout::waits as rollout_waits;
 pub(crate) use step::{Action, Generate, Hold, Proof, Step};
 pub(crate) use turn::{handled_revoke, handled_rotate};

@@ -64,8 +64,8 @@ pub(crate) struct Facts {
     pub(crate) keys: Option<Vec<CredentialStatus>>,
     /// Published readers.
     pub(crate) users: Option<Vec<CredentialStatus>>,
-    /// Digest of the access that is in order.
-    pub(crate) access_digest: Option<String>,
+    /// Whether access is in order.
+    pub(crate) access: AccessOrder,
     /// Values of the annotations that were carried out.
     pub(crate) handled: Handled,
     /// Migration of the database.
@@ -76,6 +76,18 @@ pub(crate) struct Facts {
     pub(crate) replicas: Option<i32>,
     /// Label selector of the pods.
     pub(crate) selector: Option<String>,
+}
+
+/// Whether users, roles and grants have been in order since the spec last asked for others.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum AccessOrder {
+    /// Nobody could look: what was known stays.
+    #[default]
+    Unknown,
+    /// Not yet.
+    NotYet,
+    /// Those of this digest are, or were.
+    Of(String),
 }
 
 /// Values of the annotations that were carried out.
@@ -252,25 +264,18 @@ fn blocked_by(previous: &AnalyticsStackStatus, holds: &[Hold], now: Timestamp) -
 }
 
 fn show(status: &mut AnalyticsStackStatus, facts: &Facts) {
-    let Facts {
-        image,
-        database,
-        url,
-        keys,
-        users,
-        access_digest,
-        handled,
-        schema,
-        spool,
-        replicas,
-        selector,
-    } = facts.clone();
+    let Facts { image, database, url, keys, users, access, handled, schema, spool, replicas, selector } =
+        facts.clone();
     status.image = image.map(|image| image_status(&image)).or(status.image.take());
     status.database = database.or(status.database.take());
     status.url = url.or(status.url.take());
     status.keys = keys.unwrap_or(std::mem::take(&mut status.keys));
     status.users = users.unwrap_or(std::mem::take(&mut status.users));
-    status.access_digest = access_digest.or(status.access_digest.take());
+    status.access_digest = match access {
+        AccessOrder::Unknown => status.access_digest.take(),
+        AccessOrder::NotYet => None,
+        AccessOrder::Of(digest) => Some(digest),
+    };
     status.last_handled_rotate = handled.rotate.or(status.last_handled_rotate.take());
     status.last_handled_revoke = handled.revoke.or(status.last_handled_revoke.take());
     status.schema = schema.or(status.schema.take());

@@ -4,6 +4,7 @@ use weir_crds::{ConditionType, DriftPolicy, Reason};
 
 use super::{Hold, Steps, View};
 use crate::access::{self, Action};
+use crate::controller::status::AccessOrder;
 
 /// The changes that would put everything back, when nothing but a hand can have made them necessary.
 pub(crate) fn drift(view: &View<'_>) -> Vec<Action> {
@@ -29,16 +30,17 @@ pub(crate) fn cause(view: &View<'_>, changes: &[Action]) -> String {
     format!("{cause}; put back: {}", changes.join("; "))
 }
 
-/// Digest of the access that is in order now, for status.
-pub(crate) fn digest_in_order(view: &View<'_>) -> Option<String> {
-    let Ok(catalogue) = &view.observed.catalogue else { return None };
+/// Whether what is wanted now has been in order, for status: only what differs from that was changed by hand.
+pub(crate) fn access_order(view: &View<'_>) -> AccessOrder {
+    let Ok(catalogue) = &view.observed.catalogue else { return AccessOrder::Unknown };
     let access = &view.desired.access;
+    let was_in_order = view.observed.status.access_digest.as_ref() == Some(&access.digest());
     let planned = access::plan(access, catalogue);
     let is_in_order = planned.actions.is_empty()
         && planned.conflicts.is_empty()
         && access::surplus(access, catalogue).is_empty()
         && catalogue.lagging(access).is_empty();
-    is_in_order.then(|| access.digest())
+    if is_in_order || was_in_order { AccessOrder::Of(access.digest()) } else { AccessOrder::NotYet }
 }
 
 /// Whether changes by hand are left, and says so where they are to be reported. A lost database is never left.

@@ -126,6 +126,18 @@ fn an_unchanged_outcome_is_an_unchanged_status() {
 }
 
 #[test]
+fn the_digest_of_access_stays_until_somebody_looked_and_goes_when_other_access_is_wanted() {
+    let after = |previous: &AnalyticsStackStatus, access| {
+        let outcome = Outcome { facts: Facts { access, ..Facts::default() }, ..outcome(Vec::new(), true) };
+        derive(previous, GENERATION, &outcome, at(0))
+    };
+    let known = after(&AnalyticsStackStatus::default(), AccessOrder::Of("a".into()));
+    assert_eq!(known.access_digest.as_deref(), Some("a"));
+    assert_eq!(after(&known, AccessOrder::Unknown).access_digest.as_deref(), Some("a"));
+    assert_eq!(after(&known, AccessOrder::NotYet).access_digest, None);
+}
+
+#[test]
 fn the_ready_message_says_what_blocked_by_says() {
     let holds = vec![
         hold(ConditionType::WorkloadReady, Reason::RolloutInProgress),

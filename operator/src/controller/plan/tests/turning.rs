@@ -16,6 +16,7 @@ use crate::controller::consumers::KeyUse;
 use crate::controller::credential::{Value, text};
 use crate::controller::desired::metadata::{CAUSE, EXPIRES_AT};
 use crate::controller::rotation::{Evidence, Requests};
+use crate::controller::status::AccessOrder;
 
 const PODS: usize = 2;
 
@@ -155,7 +156,7 @@ impl World {
         let desired = desired_of(&self.stack, &self.observed);
         let view = View { stack: &self.stack, desired: &desired, observed: &self.observed };
         let (rotate, revoke) = (handled_rotate(&view), handled_revoke(&view));
-        let digest = digest_in_order(&view);
+        let access = access_order(&view);
         let plan = plan(&view);
         order::check(&plan).expect("the phases know their order");
         let mut done = 0;
@@ -172,7 +173,10 @@ impl World {
             }
         }
         let status = &mut self.observed.status;
-        status.access_digest = digest.or(status.access_digest.take());
+        status.access_digest = match access {
+            AccessOrder::Of(digest) => Some(digest),
+            AccessOrder::NotYet | AccessOrder::Unknown => None,
+        };
         status.last_handled_rotate = rotate.or(status.last_handled_rotate.take());
         status.last_handled_revoke = revoke.or(status.last_handled_revoke.take());
         done
@@ -489,6 +493,14 @@ fn a_change_by_hand_is_put_back_reported_or_ignored_and_a_new_spec_is_always_car
     assert_eq!(planned(&world, DriftPolicy::Ignore, 1), (false, false));
     // Without the reader its role goes, whatever the policy.
     assert_eq!(planned(&world, DriftPolicy::Ignore, 0), (true, false));
+    let order = |readers: usize| {
+        let mut stack = world.stack.clone();
+        stack.readers.truncate(readers);
+        let desired = desired_of(&stack, &world.observed);
+        access_order(&View { stack: &stack, desired: &desired, observed: &world.observed })
+    };
+    // What the changed spec asks for was never in order, so nobody can have changed it.
+    assert!(matches!((order(1), order(0)), (AccessOrder::Of(_), AccessOrder::NotYet)));
 }
 
 proptest! {
