@@ -19,7 +19,6 @@ use crate::{
 /// HTTP and HTTPS ports of ClickHouse, and of its replica.
 pub(super) const PORTS: (u16, u16) = (8123, 8443);
 const REPLICA_PORTS: (u16, u16) = (8124, 8444);
-/// How long ClickHouse may take until it answers after a fault.
 /// Address of ClickHouse's replica, where a story starts one.
 pub const REPLICA: &str = "https://clickhouse.test:8444";
 
