@@ -25,7 +25,7 @@ pub use status::{
     AnalyticsStackStatus, BlockedBy, ConditionType, CredentialStatus, ImageStatus, Reason, SchemaStatus,
     SpoolStatus,
 };
-pub use users::{SettingChange, TableAccess, UserProfile, UserSetting, UserSpec};
+pub use users::{QuotaInterval, SettingChange, TableAccess, UserProfile, UserSetting, UserSpec};
 pub use value::{CREDENTIAL_LABEL, SecretKeyReference, ValueSource};
 
 /// Finalizer that keeps a stack until what it owns in ClickHouse is gone or given up.

@@ -1,10 +1,14 @@
 //! `spec.users`: people and programs that read the stack's database.
 
+mod quota;
+
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{RotationSpec, ValueSource};
+
+pub use quota::QuotaInterval;
 
 /// One reader of the stack's database. The operator creates its ClickHouse user and publishes the login in a Secret.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -34,6 +38,16 @@ pub struct UserSpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub settings: Vec<UserSetting>,
+    /// Most that the reader may use in a time, of any profile; ClickHouse refuses what goes beyond it until the time is over.
+    /// All generations of its login count together, and ClickHouse loses count when it starts anew. The operator's own check
+    /// of the login, about once an hour, is one query too. Default: no limit.
+    /// Example: `[{interval: 1h, queries: 1000, executionTime: 10m}]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["interval".into()]))]
+    #[x_kube(validation = Rule::new("self.all(q, self.exists_one(other, duration(other.interval) == duration(q.interval)))")
+        .message("spec.users[].quota: two entries name the same time, such as 60m and 1h; make one of them"))]
+    pub quota: Vec<QuotaInterval>,
     /// Networks that the reader may log in from, in CIDR form. The operator has to log in as well, to prove the login, so
     /// they must hold its address. Default: any. Example: `["10.0.0.0/8"]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -84,6 +98,17 @@ pub struct TableAccess {
     #[schemars(length(max = 64), inner(length(max = 128), regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$")))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub columns: Vec<String>,
+    /// Condition that a row must meet to be read: a ClickHouse expression over the columns of this table or view, which
+    /// need not be among `columns`. It holds for reads of this table alone; a reader that may also read another table or
+    /// view of the same rows needs a condition there too. Comments are refused. Default: every row.
+    /// Example: `event = 'purchase' AND timestamp > now() - INTERVAL 90 DAY`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = Rule::new("self.matches('[^ \\t\\r\\n]')")
+        .message("spec.users[].tables[].rows: is blank; give a condition, or leave it out so that every row is read"))]
+    #[x_kube(validation = Rule::new("!self.matches('(?i)^[ \\t\\r\\n(]*(where|using|select)[^a-z0-9_]')")
+        .message("spec.users[].tables[].rows: must be the condition alone, such as event = 'purchase'; leave out WHERE, USING and SELECT"))]
+    pub rows: Option<String>,
 }
 
 /// A setting of a reader and what it may change of it.
