@@ -5,7 +5,7 @@
 //!                                  │ 514/495 = "I have nowhere to keep this"          ▲
 //!                                  └──────────► access ─► book ─► users.xml ──────────┘
 //! ```
-//! The engine judges syntax, rights, logins, grants and settings. Only the storage of users and roles is ours: a change
+//! The engine judges syntax, rights, logins, grants, settings, rows and quotas. Only the storage of access is ours: a change
 //! is recorded, and becomes true with a restart that no client notices. Statements that cannot be kept are refused
 //! (code 48), never accepted silently. Where the result differs from ClickHouse is listed in `tests/clickhouse_access.rs`.
 
@@ -21,6 +21,7 @@ mod credential;
 mod engine;
 mod fault;
 mod gate;
+mod limits;
 mod listen;
 mod log_tables;
 mod options;

@@ -1,11 +1,11 @@
-//! Who may do what in ClickHouse: databases, roles, users and grants of a stack, and whose they are.
+//! Who may do what in ClickHouse: databases, roles, users, grants, row policies and quotas of a stack, and whose they are.
 //!
 //! ```text
 //! fetch_catalogue ─► Catalogue ─┐
 //! desired ─────────► Desired ───┴─► plan ─► Actions ─► apply … prove … (rollout) … surplus ─► Actions ─► apply
 //! ```
 //!
-//! Roles hold grants, users hold credentials; each generation of a credential is a user of its own with the same role.
+//! Roles hold grants, row policies and quotas, users hold credentials; each generation of a credential is a user of its own with the same role.
 //! `plan` only adds, `surplus` only takes away and runs last, so that a right that is wanted before and after is never
 //! absent. Nothing is touched that the ledger does not give to the stack (see `ledger`).
 
@@ -16,11 +16,14 @@ mod deletion;
 mod desired;
 mod evidence;
 mod ledger;
+pub(crate) mod narrowing;
 mod plan;
 mod profile;
 mod prove;
+mod quota;
 mod request;
 mod right;
+mod rows;
 mod shared;
 mod statement;
 #[cfg(test)]
@@ -39,7 +42,10 @@ pub(crate) use ledger::Intent;
 pub(crate) use plan::{add_password, contest, limit_passwords, plan, restore_login, revocations, surplus};
 pub(crate) use profile::{Change, Hosts, Reader, Reads, Setting, hyperdx_settings};
 pub(crate) use prove::prove;
+pub(crate) use quota::{Change as QuotaChange, Limits, rivals};
 pub(crate) use right::Right;
+pub(crate) use rows::Change as RowsChange;
+pub(crate) use rows::form::{Forms, Wanted, fetch as fetch_forms};
 pub(crate) use shared::{Catalogues, Freshness};
 
 /// The stack that owns something in ClickHouse.
@@ -88,6 +94,11 @@ pub(crate) enum Kind {
     Role,
     /// A user.
     User,
+    /// A row policy, with the table that it is on.
+    #[serde(rename = "row policy")]
+    RowPolicy,
+    /// A quota.
+    Quota,
 }
 
 impl Kind {
@@ -97,6 +108,8 @@ impl Kind {
             Self::Database => "database",
             Self::Role => "role",
             Self::User => "user",
+            Self::RowPolicy => "row policy",
+            Self::Quota => "quota",
         }
     }
 }

@@ -217,7 +217,8 @@ fn build_desired(stack: &stack::Stack, owner: &Owner, observed: &observed::Obser
     let migrated = stack.image.as_ref().is_some_and(|image| observed.is_migrated(stack, image));
     let retirements = rotation::assess(stack, observed, &credentials);
     let secrets = &observed.secrets;
-    desired::desired(desired::Inputs { stack, owner, secrets, credentials, migrated, retirements })
+    let forms = &observed.forms;
+    desired::desired(desired::Inputs { stack, owner, secrets, credentials, migrated, retirements, forms })
 }
 
 /// What ClickHouse said is asked again after a wait for access: it may have changed meanwhile.

@@ -43,6 +43,11 @@ impl ClickhouseNames {
         format!("{}_reader_{}", self.prefix, plain(reader))
     }
 
+    /// Row policies that let everybody but the filtered readers see what they saw without them.
+    pub(crate) fn open_rows(&self) -> String {
+        format!("{}_rows", self.prefix)
+    }
+
     /// User of one declared reader.
     pub(crate) fn reader_user(&self, reader: &str, generation: i64) -> String {
         format!("{}_g{generation}", self.reader_role(reader))

@@ -2,6 +2,10 @@
 //!
 //! No statement of the operator contains a name or a value that did not pass through here.
 
+mod condition;
+
+pub(crate) use condition::{condition, has_subquery};
+
 /// Quotes a name: database, table, column, role or user.
 pub(crate) fn identifier(name: &str) -> String {
     quoted(name, '`')

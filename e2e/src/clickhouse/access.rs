@@ -1,4 +1,4 @@
-//! What the development server knows of users and roles: the entities, the statements that change them, and their
+//! What the development server knows of users, roles, row policies and quotas: the entities, the statements that change them, and their
 //! form in the engine's users.xml. Pure: nothing here touches a file, a clock or the engine.
 //!
 //! Rights and syntax are judged by the engine; only the storage of users is ours, so this keeps just what a statement
@@ -7,6 +7,7 @@
 pub(crate) mod apply;
 mod cursor;
 pub(crate) mod error;
+pub(crate) mod limit;
 pub(crate) mod parse;
 pub(crate) mod render;
 mod token;
@@ -20,11 +21,16 @@ use sha2::{Digest, Sha256};
 pub(crate) use error::AccessError;
 pub(crate) use parse::{Statement, parse};
 
-/// Every user and role that was created through SQL.
+/// Everything that was created through SQL.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Access {
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) roles: BTreeMap<String, Role>,
+    /// Row policies by their name with the table.
+    #[serde(default)]
+    pub(crate) policies: BTreeMap<String, limit::RowPolicy>,
+    #[serde(default)]
+    pub(crate) quotas: BTreeMap<String, limit::Quota>,
 }
 
 /// One user.

@@ -22,7 +22,7 @@ use super::{
     credential::{Credential, add_parameters, parameters},
     fault::Effect,
     gate::{Kind, Pass},
-    reply,
+    limits, reply,
     statement::{self, Class},
     upstream,
 };
@@ -69,6 +69,7 @@ pub(crate) async fn serve(
     let request = Request::from_parts(parts, body);
     let answer = match statement::classify(&sql) {
         Class::Access => change_access(&core, &sql, request).await,
+        Class::Other if limits::is_shown(&sql) => limits::show(&core, &sql, request).await,
         Class::KillQuery => pass_on(&core, Kind::KillQuery, request).await,
         Class::Other => pass_on(&core, Kind::Ordinary, request).await,
     };
@@ -125,7 +126,7 @@ async fn meet(core: &Core, effect: &Effect, sql: &str) -> Result<Option<Response
 }
 
 /// Reads to the end, so that the client is not cut while it sends.
-async fn consume(body: BoxBody) {
+pub(super) async fn consume(body: BoxBody) {
     drop(body.collect().await);
 }
 
@@ -159,7 +160,7 @@ async fn pass_on(core: &Core, kind: Kind, request: Request<BoxBody>) -> Response
 }
 
 /// Sends a request once the gate lets it through and the engine takes the connection.
-async fn send(
+pub(super) async fn send(
     core: &Core,
     kind: Kind,
     request: Request<BoxBody>,
@@ -185,11 +186,15 @@ async fn change_access(core: &Core, sql: &str, request: Request<BoxBody>) -> Res
         Err(error) => return reply::bad_gateway(&error),
     };
     let (head, body) = answer.into_parts();
+    let code = reply::exception_code(&head.headers);
+    let is_limit = limits::is_change(sql);
     // 514: no storage for a new entity. 495: the storage of a known one is read-only.
-    if !matches!(reply::exception_code(&head.headers), Some(514 | 495)) {
+    if !matches!(code, Some(514 | 495)) && !(is_limit && limits::is_unknown(code)) {
         return Response::from_parts(head, body::hold(body, pass));
     }
-    let recorded = access::parse(sql).and_then(|statement| core.book.record(&[statement]));
+    let sql = if is_limit { limits::engines_form(core, sql).await } else { Ok(sql.to_owned()) };
+    let parsed = sql.and_then(|sql| access::parse(&sql));
+    let recorded = parsed.and_then(|statement| core.book.record(&[statement]));
     let result = match recorded {
         // Only now: a restart must not begin between the engine's word and ours.
         Ok(outcome) => {

@@ -54,7 +54,7 @@ pub(crate) fn classify(sql: &str) -> Class {
 }
 
 /// The first three words in capitals, with comments gone.
-fn first_words(sql: &str) -> String {
+pub(crate) fn first_words(sql: &str) -> String {
     let mut rest = sql;
     let mut words: Vec<String> = Vec::new();
     while words.len() < 3 {

@@ -4,9 +4,10 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::desired::User;
 use super::ledger::Intent;
+use super::quota;
 use super::request::Request;
 use super::right::{Right, rights_sql};
-use super::{Class, Entity, Owner};
+use super::{Class, Entity, Owner, rows};
 
 /// A name to claim in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +84,10 @@ pub(crate) enum Action {
     DropUser(String),
     /// Drops a role.
     DropRole(String),
+    /// Changes which rows of a table a role sees.
+    Rows(rows::Change),
+    /// Changes how much a role may use.
+    Quota(quota::Change),
 }
 
 impl std::fmt::Display for Action {
@@ -125,6 +130,8 @@ impl std::fmt::Display for Action {
             Self::RevokeRole { role, from } => write!(formatter, "revoke role {role} from {from}"),
             Self::DropUser(name) => write!(formatter, "drop user {name} and end its queries"),
             Self::DropRole(name) => write!(formatter, "drop role {name}"),
+            Self::Rows(change) => change.fmt(formatter),
+            Self::Quota(change) => change.fmt(formatter),
         }
     }
 }

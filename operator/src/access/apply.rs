@@ -6,9 +6,9 @@ use weir_crds::Reason;
 use super::action::{Action, Claim};
 use super::catalogue::{Catalogue, UNKNOWN_TABLE, fetch_catalogue, open_intents};
 use super::desired::PasswordHash;
-use super::ledger::{Intent, OwnershipConflict, State, head, insert_statement};
+use super::ledger::{INTENTS, Intent, OwnershipConflict, State, head, insert_statement, widen_statement};
 use super::statement::statements;
-use super::{Entity, Owner};
+use super::{Entity, Owner, QuotaChange, RowsChange};
 use crate::clickhouse::{self, Connection};
 
 const UNKNOWN_DATABASE: u32 = 81;
@@ -159,6 +159,9 @@ async fn record_intents(
 ) -> Result<(), Error> {
     let failed = |source| refused(action, source);
     let claimed: Vec<_> = claims.iter().map(|claim| new_intent(owner, claim)).collect();
+    if let Some(widen) = widen_statement(INTENTS, claimed.iter().map(|intent| &intent.entity)) {
+        connection.execute(&widen).await.map_err(failed)?;
+    }
     connection.execute(&insert_statement(&claimed, State::Claimed)).await.map_err(failed)?;
     let open = match open_intents(connection).await {
         Ok(open) => open,
@@ -199,6 +202,8 @@ fn refused(action: &Action, source: clickhouse::Error) -> Error {
         Action::CreateDatabase(name) => Some(Entity::database(name)),
         Action::CreateRole(name) => Some(Entity::role(name)),
         Action::CreateUser(user) => Some(Entity::user(&user.name)),
+        Action::Rows(change @ RowsChange::Create(_)) => Some(change.entity()),
+        Action::Quota(change @ QuotaChange::Create(_)) => Some(change.entity()),
         Action::CreateLedger
         | Action::RecordIntents(_)
         | Action::CloseIntents(_)
@@ -214,7 +219,9 @@ fn refused(action: &Action, source: clickhouse::Error) -> Error {
         | Action::GrantRole { .. }
         | Action::RevokeRole { .. }
         | Action::DropUser(_)
-        | Action::DropRole(_) => None,
+        | Action::DropRole(_)
+        | Action::Rows(RowsChange::Alter(_) | RowsChange::Drop(_))
+        | Action::Quota(QuotaChange::Alter(..) | QuotaChange::Drop(_)) => None,
     };
     match (source.code(), entity) {
         (Some(DATABASE_ALREADY_EXISTS | ACCESS_ENTITY_ALREADY_EXISTS), Some(entity)) => {

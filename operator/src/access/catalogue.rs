@@ -1,6 +1,7 @@
-//! What ClickHouse holds: databases, roles, users, grants and the ledger, read with a fixed number of queries however
+//! What ClickHouse holds: databases, roles, users, grants, row policies, quotas and the ledger, read with a fixed number of queries however
 //! many stacks there are.
 
+mod limits;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,8 +10,10 @@ use serde::Deserialize;
 
 use super::ledger::{self, Intent, IntentRow};
 use super::profile::{Automatic, Setting};
+use super::quota::QuotaState;
 use super::request::{self, Request, RequestRow};
 use super::right::{GrantRow, Grants, PrivilegeRow, Privileges};
+use super::rows::{PolicyName, PolicyState};
 use super::{Desired, Entity, Kind};
 use crate::clickhouse::{Connection, Error};
 
@@ -32,6 +35,10 @@ pub(crate) struct Catalogue {
     pub(super) grants: BTreeMap<Entity, Grants>,
     /// Roles that each role and user holds.
     pub(super) role_grants: BTreeMap<Entity, BTreeSet<String>>,
+    /// Row policies on any table.
+    pub(crate) policies: BTreeMap<PolicyName, PolicyState>,
+    /// Quotas.
+    pub(crate) quotas: BTreeMap<String, QuotaState>,
     /// Which privileges a group holds.
     pub(super) privileges: Privileges,
     /// What the server chooses where a setting leaves it to it.
@@ -89,6 +96,8 @@ async fn fetch_endpoint(connection: &Connection) -> Result<Catalogue, Error> {
         users: users.into_iter().map(|user| user.into_state(&settings)).collect(),
         grants: collect_grants(grants, &privileges),
         role_grants: collect_role_grants(role_grants),
+        policies: limits::fetch_policies(connection).await?,
+        quotas: limits::fetch_quotas(connection).await?,
         privileges,
         automatic: settings::fetch_automatic(connection).await?,
         intents,
@@ -135,6 +144,7 @@ async fn names(connection: &Connection, query: &str) -> Result<BTreeSet<String>,
 impl Catalogue {
     /// Endpoints that do not hold all of the desired access yet, or could not be read, each with why.
     pub(crate) fn lagging(&self, desired: &Desired) -> Vec<(String, Option<Error>)> {
+        let desired = &desired.beside_others(self);
         let behind = |other: &Catalogue| !super::plan::entity_actions(desired, other, &|_| true).is_empty();
         let lag = |(endpoint, read): &(String, Result<Self, Error>)| match read {
             Ok(other) => behind(other).then(|| (endpoint.clone(), None)),
@@ -149,6 +159,10 @@ impl Catalogue {
             Kind::Database => self.databases.contains(&entity.name),
             Kind::Role => self.roles.contains(&entity.name),
             Kind::User => self.users.contains_key(&entity.name),
+            Kind::RowPolicy => {
+                PolicyName::parse(&entity.name).is_some_and(|name| self.policies.contains_key(&name))
+            }
+            Kind::Quota => self.quotas.contains_key(&entity.name),
         }
     }
 

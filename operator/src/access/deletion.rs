@@ -8,7 +8,7 @@ use super::desired::{Desired, PasswordHash};
 use super::ledger::Intent;
 use super::plan::{drops, withdrawals};
 use super::statement::statements;
-use super::{Class, Owner};
+use super::{Class, Owner, QuotaChange, RowsChange};
 
 /// Drops the stack's users and roles, keeps its data with a note in the ledger, and takes its requests back. Empty when that has been done.
 pub(crate) fn deletion(owner: &Owner, catalogue: &Catalogue) -> Vec<Action> {
@@ -28,19 +28,32 @@ pub(crate) fn deletion(owner: &Owner, catalogue: &Catalogue) -> Vec<Action> {
     actions
 }
 
-/// What a deletion leaves behind that ClickHouse did not carry out: every role that the stack wanted, and every user that
-/// it wanted or is known to have had.
+/// What a deletion leaves behind that ClickHouse did not carry out: every role, row policy and quota that the stack wanted,
+/// and every user that it wanted or is known to have had.
 pub(crate) fn leftovers(desired: &Desired, known: &BTreeSet<String>) -> Vec<Action> {
     let wanted = desired.users.iter().filter(|user| user.class != Class::Definer).map(|user| &user.name);
     let users: BTreeSet<_> = wanted.chain(known).collect();
     let users = users.into_iter().map(|user| Action::DropUser(user.clone()));
-    users.chain(desired.roles.iter().map(|role| Action::DropRole(role.name.clone()))).collect()
+    let roles = desired.roles.iter().map(|role| Action::DropRole(role.name.clone()));
+    // Those that admit everybody come first among the wanted and go last.
+    let policies = desired.policies.iter().rev();
+    let policies = policies.map(|policy| Action::Rows(RowsChange::Drop(policy.name.clone())));
+    let quotas = desired.quotas.iter().map(|quota| Action::Quota(QuotaChange::Drop(quota.role.clone())));
+    users.chain(roles).chain(policies).chain(quotas).collect()
 }
 
 /// The drops as SQL that a person can run. Holds no password and no hash, and does not end queries: an event takes few
 /// characters, and the ingest's pods are gone.
 pub(crate) fn leftovers_sql(actions: &[Action]) -> String {
-    let removes = |action: &&Action| matches!(action, Action::DropUser(_) | Action::DropRole(_));
+    let removes = |action: &&Action| {
+        matches!(
+            action,
+            Action::DropUser(_)
+                | Action::DropRole(_)
+                | Action::Rows(RowsChange::Drop(_))
+                | Action::Quota(QuotaChange::Drop(_))
+        )
+    };
     let unused = PasswordHash::of("");
     let mut sql = String::new();
     for statement in

@@ -3,7 +3,9 @@
 use k8s_openapi::jiff::Timestamp;
 
 use super::profile::{self, Hosts, Reader, Setting};
+use super::quota::{self, Quota};
 use super::right::{Right, Scope};
+use super::rows::{self, Forms, RowPolicy};
 use super::{Class, Entity, Owner};
 use crate::names::ClickhouseNames;
 
@@ -77,6 +79,8 @@ pub(crate) struct DesiredRequest<'a> {
     pub(crate) readers: &'a [Reader],
     /// Every user that should exist now, retiring generations included.
     pub(crate) logins: &'a [Login],
+    /// What ClickHouse makes of the readers' conditions.
+    pub(crate) forms: &'a Forms,
 }
 
 /// A user that should exist.
@@ -135,6 +139,10 @@ pub(crate) struct Desired {
     pub(crate) roles: Vec<Role>,
     /// Users, the definer first.
     pub(crate) users: Vec<User>,
+    /// Row policies of the roles.
+    pub(crate) policies: Vec<RowPolicy>,
+    /// Quotas of the roles.
+    pub(crate) quotas: Vec<Quota>,
 }
 
 /// A role as it should be.
@@ -169,12 +177,19 @@ pub(crate) struct User {
 
 /// Builds the desired access of a stack.
 pub(crate) fn desired(request: &DesiredRequest<'_>) -> Desired {
-    let DesiredRequest { owner, names, readers, logins } = request;
+    let DesiredRequest { owner, names, readers, logins, forms } = request;
     let mut roles = vec![ingest_role(names), migrate_role(names)];
     roles.extend(readers.iter().map(|reader| reader_role(names, reader)));
     let mut users = vec![definer(names)];
     users.extend(logins.iter().map(|login| login_user(names, readers, login)));
-    Desired { owner: (*owner).clone(), database: names.database.clone(), roles, users }
+    Desired {
+        owner: (*owner).clone(),
+        database: names.database.clone(),
+        roles,
+        users,
+        policies: rows::desired(names, readers, forms),
+        quotas: quota::desired(names, readers),
+    }
 }
 
 impl Desired {
@@ -183,15 +198,21 @@ impl Desired {
         let mut entities = vec![(Entity::database(&self.database), Class::Data)];
         entities.extend(self.roles.iter().map(|role| (Entity::role(&role.name), role.class)));
         entities.extend(self.users.iter().map(|user| (Entity::user(&user.name), user.class)));
+        entities.extend(rows::entities(&self.policies));
+        entities.extend(quota::entities(&self.quotas));
         entities
     }
 
     /// Digest of everything but passwords.
     pub(crate) fn digest(&self) -> String {
         use sha2::Digest as _;
-        let Self { owner: _, database, roles, users } = self;
+        let Self { owner: _, database, roles, users, policies, quotas } = self;
         // Debug of a hash shows nothing of it.
-        hex::encode(&sha2::Sha256::digest(format!("{database:?} {roles:?} {users:?}"))[..8])
+        let mut text = format!("{database:?} {roles:?} {users:?}");
+        // ClickHouse's own form of a condition is not what was asked for.
+        text.extend(policies.iter().map(|policy| format!(" {} {:?}", policy.name, policy.condition)));
+        text.extend(quotas.iter().map(|quota| format!(" {quota:?}")));
+        hex::encode(&sha2::Sha256::digest(text)[..8])
     }
 
     /// Rights that a user must have before its login is published: its role's and its own.
@@ -200,7 +221,9 @@ impl Desired {
             return Vec::new();
         };
         let role = self.roles.iter().find(|role| Some(&role.name) == user.role.as_ref());
-        role.into_iter().flat_map(|role| role.rights.clone()).chain(user.rights.clone()).collect()
+        let refused = role.map(|role| self.refused_rows(&role.name)).unwrap_or_default();
+        let of_role = role.into_iter().flat_map(|role| role.rights.clone());
+        of_role.filter(|right| !rows::is_on(right, &refused)).chain(user.rights.clone()).collect()
     }
 }
 

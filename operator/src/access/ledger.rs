@@ -1,4 +1,4 @@
-//! The ledger: who owns which database, role and user.
+//! The ledger: who owns which database, role, user, row policy and quota.
 //!
 //! One table, `weir_ledger.intents`, that is only added to. A row says that a stack claims a name (`claimed`), keeps it
 //! with the data after its own deletion (`retained`) or gives it up (`closed`); rows of one claim share a nonce. A claim
@@ -29,6 +29,23 @@ use crate::quote::literal;
 /// Database of the ledger.
 pub(super) const DATABASE: &str = "weir_ledger";
 
+/// Table of the claims.
+pub(super) const INTENTS: &str = "intents";
+/// Table of the requests.
+pub(super) const REQUESTS: &str = "requests";
+/// Column type of `kind`; a ledger that an older operator made lacks the last two.
+pub(super) const KINDS: &str = "Enum8('database' = 1, 'role' = 2, 'user' = 3, 'row policy' = 4, 'quota' = 5)";
+
+/// Lets a table of an older ledger take the kinds of these entities; `None` where it can. Repeatable.
+pub(super) fn widen_statement<'a>(
+    table: &str,
+    entities: impl IntoIterator<Item = &'a Entity>,
+) -> Option<String> {
+    let is_new = |entity: &Entity| matches!(entity.kind, Kind::RowPolicy | Kind::Quota);
+    let has_new = entities.into_iter().any(is_new);
+    has_new.then(|| format!("ALTER TABLE {DATABASE}.{table} MODIFY COLUMN kind {KINDS}"))
+}
+
 /// Makes the ledger; repeatable, and safe when two operators do it at once.
 pub(super) fn create_statements() -> Vec<String> {
     vec![
@@ -39,7 +56,7 @@ pub(super) fn create_statements() -> Vec<String> {
             "CREATE TABLE IF NOT EXISTS {DATABASE}.intents (\
              nonce UUID COMMENT 'Rows of one claim share it', \
              state Enum8('claimed' = 1, 'retained' = 2, 'closed' = 3) COMMENT 'A claim without a closed row is open; the oldest open one owns the name', \
-             kind Enum8('database' = 1, 'role' = 2, 'user' = 3) COMMENT 'What is claimed', \
+             kind {KINDS} COMMENT 'What is claimed', \
              name String COMMENT 'Its name', \
              class LowCardinality(String) COMMENT 'What it is for', \
              cluster String COMMENT 'UID of the kube-system namespace', \

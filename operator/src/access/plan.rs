@@ -6,12 +6,12 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::action::{Action, Claim};
 use super::catalogue::{Catalogue, UserState};
-use super::desired::{Desired, Password, PasswordHash, User};
+use super::desired::{Desired, Password, PasswordHash, Role, User};
 use super::ledger::{self, Intent, OwnershipConflict};
 use super::profile::{Automatic, Hosts, Setting, canonical_network};
 use super::request::Request;
 use super::right::{Grants, Right};
-use super::{Class, Entity, Kind, Owner};
+use super::{Class, Entity, Kind, Owner, quota, rows};
 
 /// What is missing, and what cannot be had.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,7 @@ enum Standing {
 
 /// Plans what is missing. A conflict on the database stops everything; one on a role or user stops what depends on it.
 pub(crate) fn plan(desired: &Desired, catalogue: &Catalogue) -> Plan {
+    let desired = &*desired.beside_others(catalogue);
     let mut claims = Vec::new();
     let mut inherited = Vec::new();
     let mut conflicts = Vec::new();
@@ -181,16 +182,37 @@ pub(super) fn entity_actions(
     for user in definers.into_iter().filter(|user| ours(&Entity::user(&user.name))) {
         actions.extend(user_actions(user, catalogue));
     }
+    let for_everybody = desired.policies.iter().filter(|policy| policy.role.is_none());
+    actions.extend(rows::additions(for_everybody, catalogue, ours));
     for role in desired.roles.iter().filter(|role| ours(&Entity::role(&role.name))) {
-        if !catalogue.roles.contains(&role.name) {
-            actions.push(Action::CreateRole(role.name.clone()));
-        }
-        actions.extend(grant(Entity::role(&role.name), &role.rights, catalogue));
+        actions.extend(role_actions(desired, role, catalogue, ours));
     }
     let role_is_ours = |user: &&User| user.role.as_ref().is_none_or(|role| ours(&Entity::role(role)));
     for user in logins.into_iter().filter(|user| ours(&Entity::user(&user.name))).filter(role_is_ours) {
         actions.extend(user_actions(user, catalogue));
     }
+    actions
+}
+
+/// What narrows a role comes before what it may do, so that nobody ever sees more than both say.
+fn role_actions(
+    desired: &Desired,
+    role: &Role,
+    catalogue: &Catalogue,
+    ours: &dyn Fn(&Entity) -> bool,
+) -> Vec<Action> {
+    let mut actions = Vec::new();
+    if !catalogue.roles.contains(&role.name) {
+        actions.push(Action::CreateRole(role.name.clone()));
+    }
+    let policies = desired.policies.iter().filter(|policy| policy.role.as_ref() == Some(&role.name));
+    actions.extend(rows::additions(policies, catalogue, ours));
+    let quotas = desired.quotas.iter().filter(|quota| quota.role == role.name);
+    let quotas = quotas.filter(|quota| ours(&quota::entity(&quota.role)));
+    actions.extend(quotas.filter_map(|quota| quota::addition(quota, catalogue)));
+    let withheld = rows::withheld(desired, &role.name, catalogue, ours);
+    let rights: Vec<_> = role.rights.iter().filter(|right| !rows::is_on(right, &withheld)).cloned().collect();
+    actions.extend(grant(Entity::role(&role.name), &rights, catalogue));
     actions
 }
 
@@ -250,6 +272,7 @@ fn inherited_logins(desired: &Desired, catalogue: &Catalogue, inherited: &[Inten
 /// Plans what is there and not desired: rights, roles and users of the stack. To be applied when nothing that serves needs
 /// it any more. Entities of others are not looked at.
 pub(crate) fn surplus(desired: &Desired, catalogue: &Catalogue) -> Vec<Action> {
+    let desired = &*desired.beside_others(catalogue);
     let mut actions = Vec::new();
     for role in &desired.roles {
         actions.extend(reduce(desired, Entity::role(&role.name), &role.rights, catalogue));
@@ -297,7 +320,7 @@ fn unwanted<'a>(desired: &'a Desired, catalogue: &'a Catalogue) -> impl Iterator
         .filter(move |intent| !wanted.iter().any(|(entity, _)| *entity == intent.entity))
 }
 
-/// Drops what the claims own, users before their roles, and then gives the claims up. A claim that only waits in line is
+/// Drops what the claims own, users before their roles and both before what narrowed them, and then gives the claims up. A claim that only waits in line is
 /// given up without touching what it waits for.
 pub(super) fn drops(catalogue: &Catalogue, intents: Vec<Intent>) -> Vec<Action> {
     let heads = |intent: &&Intent| ledger::head(catalogue.open_intents(), &intent.entity) == Some(*intent);
@@ -312,6 +335,8 @@ pub(super) fn drops(catalogue: &Catalogue, intents: Vec<Intent>) -> Vec<Action> 
         .filter(|entity| entity.kind == Kind::Role)
         .map(|entity| Action::DropRole(entity.name.clone()));
     let mut actions: Vec<_> = users.chain(roles).collect();
+    actions.extend(rows::drops(owned.iter().copied(), catalogue));
+    actions.extend(quota::drops(owned.iter().copied()));
     if !intents.is_empty() {
         actions.push(Action::CloseIntents(intents));
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::quota::Limits;
 use super::right::{Right, Scope};
 use crate::quote::{identifier, literal};
 
@@ -17,6 +18,10 @@ pub(crate) struct Reader {
     pub(crate) hosts: Hosts,
     /// Its settings, exactly.
     pub(crate) settings: Vec<Setting>,
+    /// Conditions of the rows that it may read, by table.
+    pub(crate) rows: BTreeMap<String, String>,
+    /// The most that it may use, by the seconds of an interval.
+    pub(crate) quota: BTreeMap<u64, Limits>,
 }
 
 /// What a reader may read.

@@ -8,7 +8,7 @@
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
-use super::ledger::DATABASE;
+use super::ledger::{DATABASE, KINDS};
 use super::{Entity, Kind, Owner};
 use crate::quote::literal;
 
@@ -52,7 +52,7 @@ pub(super) fn create_statement() -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {DATABASE}.requests (\
          state Enum8('refused' = 1, 'withdrawn' = 2) COMMENT 'The last row of a stack and name counts', \
-         kind Enum8('database' = 1, 'role' = 2, 'user' = 3) COMMENT 'What was asked for', \
+         kind {KINDS} COMMENT 'What was asked for', \
          name String COMMENT 'Its name', \
          cluster String COMMENT 'UID of the kube-system namespace', \
          namespace String COMMENT 'Namespace of the AnalyticsStack that asked', \

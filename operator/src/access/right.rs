@@ -56,6 +56,14 @@ impl Scope {
         }
     }
 
+    /// Whether it is a table or a column of it.
+    pub(crate) fn is_on(&self, database: &str, table: &str) -> bool {
+        match self {
+            Self::Table(own, other) | Self::Column(own, other, _) => own == database && other == table,
+            Self::Server | Self::Database(_) | Self::Object(_) => false,
+        }
+    }
+
     /// The scope as it stands after ON.
     pub(crate) fn sql(&self) -> String {
         match self {

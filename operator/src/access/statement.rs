@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::action::Action;
 use super::desired::{Password, PasswordHash, User};
-use super::ledger::{State, create_statements, insert_statement};
+use super::ledger::{REQUESTS, State, create_statements, insert_statement, widen_statement};
 use super::profile::{hosts_sql, settings_sql};
 use super::request::{self, State as RequestState};
 use super::right::rights_sql;
@@ -22,7 +22,8 @@ pub(super) fn statements(action: &Action, unknown: &PasswordHash) -> Vec<String>
         Action::RecordRequest { entity, asker } => {
             // A ledger that an older operator made has no such table.
             let request = request::insert_statement([(entity, asker)], RequestState::Refused);
-            vec![request::create_statement(), request]
+            let create = request::create_statement();
+            [create].into_iter().chain(widen_statement(REQUESTS, [entity])).chain([request]).collect()
         }
         Action::WithdrawRequests(requests) => {
             let requests = requests.iter().map(|request| (&request.entity, &request.asker));
@@ -55,6 +56,8 @@ pub(super) fn statements(action: &Action, unknown: &PasswordHash) -> Vec<String>
             vec![format!("DROP USER IF EXISTS {}", identifier(name)), kill_queries(name)]
         }
         Action::DropRole(name) => vec![format!("DROP ROLE IF EXISTS {}", identifier(name))],
+        Action::Rows(change) => change.statement().into_iter().collect(),
+        Action::Quota(change) => vec![change.statement()],
     }
 }
 

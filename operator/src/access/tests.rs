@@ -4,6 +4,8 @@ pub(crate) mod model;
 mod planning;
 mod real;
 
+use std::collections::BTreeMap;
+
 use super::action::Claim;
 use super::desired::User;
 use super::ledger::{Intent, OwnershipConflict};
@@ -17,6 +19,8 @@ use crate::names::ClickhouseNames;
 struct Stack {
     owner: Owner,
     names: ClickhouseNames,
+    /// What the server makes of the readers' conditions.
+    forms: Forms,
 }
 
 impl Stack {
@@ -27,7 +31,7 @@ impl Stack {
             name: name.into(),
             uid: format!("uid-of-{name}"),
         };
-        Self { names: ClickhouseNames::new(namespace, name, None), owner }
+        Self { names: ClickhouseNames::new(namespace, name, None), owner, forms: Forms::default() }
     }
 
     /// The access of a stack with one reader, `bi`, and the given logins.
@@ -36,7 +40,13 @@ impl Stack {
     }
 
     fn desired_with(&self, readers: &[Reader], logins: &[Login]) -> Desired {
-        desired(&DesiredRequest { owner: &self.owner, names: &self.names, readers, logins })
+        desired(&DesiredRequest {
+            owner: &self.owner,
+            names: &self.names,
+            readers,
+            logins,
+            forms: &self.forms,
+        })
     }
 
     fn logins(&self) -> Vec<Login> {
@@ -63,5 +73,12 @@ fn passwords_of(user: &str) -> Vec<Password> {
 
 /// A reader of everything.
 fn reader(name: &str) -> Reader {
-    Reader { name: name.into(), reads: Reads::Everything, hosts: Hosts::Any, settings: Vec::new() }
+    Reader {
+        name: name.into(),
+        reads: Reads::Everything,
+        hosts: Hosts::Any,
+        settings: Vec::new(),
+        rows: BTreeMap::new(),
+        quota: BTreeMap::new(),
+    }
 }

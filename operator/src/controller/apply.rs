@@ -331,5 +331,7 @@ fn changed(action: &access::Action) -> String {
         access::Action::Grant { to: entity, .. }
         | access::Action::ReplaceGrants { of: entity, .. }
         | access::Action::RevokeRole { from: entity, .. } => entity.to_string(),
+        access::Action::Rows(change) => change.entity().to_string(),
+        access::Action::Quota(change) => change.entity().to_string(),
     }
 }

@@ -69,11 +69,13 @@ pub(crate) struct Inputs<'a> {
     pub(crate) migrated: bool,
     /// What becomes of old generations.
     pub(crate) retirements: Retirements,
+    /// What ClickHouse makes of the readers' conditions.
+    pub(crate) forms: &'a access::Forms,
 }
 
 /// Builds everything that should exist.
 pub(crate) fn desired(inputs: Inputs<'_>) -> Desired {
-    let Inputs { stack, owner, secrets, credentials, migrated, retirements } = inputs;
+    let Inputs { stack, owner, secrets, credentials, migrated, retirements, forms } = inputs;
     let migration = match &stack.image {
         Some(image) if !migrated => Some(migration_run(stack, image, secrets)),
         Some(_) | None => None,
@@ -89,7 +91,7 @@ pub(crate) fn desired(inputs: Inputs<'_>) -> Desired {
     surroundings
         .extend(ingest::disruption_budget(stack).map(|budget| Child::PodDisruptionBudget(Box::new(budget))));
     Desired {
-        access: access(stack, owner, (&credentials, &retirements), migration.as_ref()),
+        access: access(stack, (owner, forms), (&credentials, &retirements), migration.as_ref()),
         retirements,
         keys,
         config: ca.into_iter().chain([keys_file]).collect(),
@@ -107,7 +109,7 @@ fn migration_run(stack: &Stack, image: &Image, secrets: &BTreeMap<String, Secret
 
 fn access(
     stack: &Stack,
-    owner: &access::Owner,
+    (owner, forms): (&access::Owner, &access::Forms),
     (credentials, retirements): (&[Credential], &Retirements),
     migration: Option<&Migration>,
 ) -> access::Desired {
@@ -122,6 +124,7 @@ fn access(
         names: &stack.clickhouse.names,
         readers: &readers,
         logins: &logins,
+        forms,
     })
 }
 

@@ -10,7 +10,7 @@ use super::observed::{Fault, Observed};
 use super::pod_report::PodReport;
 use super::stack::{Image, Stack};
 use super::validate::{Found, Rules, validate};
-use crate::access::Owner;
+use crate::access::{Forms, Owner};
 
 /// A stack as the API server would give it.
 pub(crate) fn stack() -> AnalyticsStack {
@@ -61,6 +61,7 @@ pub(crate) fn observed() -> Observed {
         dependencies: Vec::new(),
         image: Ok(image()),
         catalogue: Err(down),
+        forms: Forms::default(),
         supplied: BTreeMap::new(),
         secrets: BTreeMap::new(),
         live: BTreeMap::new(),

@@ -10,6 +10,7 @@ use weir_crds::AnalyticsStackStatus;
 
 use super::child::{AppliedChild, ChildKey};
 use super::pod_report::PodReport;
+use crate::access::{Forms, Wanted};
 use crate::clickhouse::Connection;
 
 /// Time for which a proven login is believed.
@@ -24,6 +25,8 @@ pub(crate) struct Memory {
     pub(crate) connection: Option<(String, Connection)>,
     /// What the last read of the catalogue was asked for, and when it is read again.
     pub(crate) catalogue: Option<(String, Instant)>,
+    /// What ClickHouse makes of conditions: end of the read of the catalogue that it goes with, and what was asked.
+    pub(crate) forms: Option<(Option<Instant>, Wanted, Forms)>,
     /// Moment of the last change in ClickHouse; what was read before says nothing.
     pub(crate) changed: Option<Instant>,
     /// Users whose login was proven, with the Secret that held the password.

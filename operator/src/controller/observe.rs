@@ -6,6 +6,7 @@ mod dependencies;
 mod evidence;
 mod image;
 mod pods;
+mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use super::memory::Memory;
 use super::observed::Observed;
 use super::pod_report::PodReport;
 use super::workload::Workload;
+use crate::access::Forms;
 pub(crate) use clickhouse::fault;
 pub(crate) use image::{Images, interval_seconds};
 
@@ -70,6 +72,10 @@ pub(crate) async fn observe(
     if let Ok(connection) = &connection
         && observed.catalogue.is_ok()
     {
+        match rows::forms(stack, connection, memory).await {
+            Ok(forms) => observed.forms = forms,
+            Err(fault) => observed.catalogue = Err(fault),
+        }
         observed.evidence = evidence::evidence(ctx, stack, connection, &observed).await;
     }
     observed.dependencies = dependencies.faults;
@@ -111,6 +117,7 @@ fn children(
             weir_crds::Reason::Waiting,
             "not asked yet",
         )),
+        forms: Forms::default(),
         supplied: BTreeMap::new(),
         secrets: owned.secrets.iter().map(|secret| (secret.name_any(), (**secret).clone())).collect(),
         workloads: workloads.filter(|(_, workload)| workload.key.name == ingest).collect(),

@@ -18,7 +18,7 @@ use super::rotation::Evidence;
 use super::stack::{Image, Stack};
 use super::supply::Supplied;
 use super::workload::Workload;
-use crate::access::Catalogue;
+use crate::access::{Catalogue, Forms};
 
 /// Something that a stack needs and that could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub(crate) struct Observed {
     pub(crate) image: Result<Image, Fault>,
     /// What ClickHouse holds.
     pub(crate) catalogue: Result<Arc<Catalogue>, Fault>,
+    /// What ClickHouse makes of the conditions of the readers' rows.
+    pub(crate) forms: Forms,
     /// Values that the owners of Secrets keep.
     pub(crate) supplied: Supplied,
     /// Secrets that the stack owns, by name.

@@ -9,6 +9,7 @@ pub(crate) mod deletion;
 mod drift;
 mod lag;
 mod migration;
+mod narrowing;
 pub(crate) mod order;
 mod orphans;
 mod rollout;

@@ -20,7 +20,7 @@ use weir_crds::CredentialStep;
 use super::credential::{Credential, Origin, Value};
 use super::supply::{Source, is_same};
 pub(crate) use assessment::{Retirements, assess, policy};
-pub(crate) use policy::Policy;
+pub(crate) use policy::{Policy, duration};
 pub(crate) use request::{Cause, Request, Requests};
 
 /// Time that ClickHouse takes to write a use into its logs.

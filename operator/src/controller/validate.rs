@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::ResourceExt as _;
 use url::{Host, Url};
 use weir_crds::{
-    AnalyticsStack, AnalyticsStackSpec, Reason, SettingChange, UpdatePolicy, UserProfile, UserSetting,
-    UserSpec,
+    AnalyticsStack, AnalyticsStackSpec, QuotaInterval, Reason, SettingChange, UpdatePolicy, UserProfile,
+    UserSetting, UserSpec,
 };
 
-use super::rotation::{Policy, Requests};
+use super::rotation::{Policy, Requests, duration};
 use super::stack::{Clickhouse, Endpoint, Image, Key, Reader, Stack};
 use super::supply;
 use crate::access;
@@ -144,7 +144,40 @@ fn reader_access(user: &UserSpec) -> access::Reader {
     } else {
         access::Hosts::Networks(user.hosts.iter().cloned().collect())
     };
-    access::Reader { name: user.name.clone(), reads, hosts, settings }
+    let rows =
+        user.tables.iter().filter_map(|table| Some((table.name.clone(), table.rows.clone()?))).collect();
+    access::Reader { name: user.name.clone(), reads, hosts, settings, rows, quota: quota(user) }
+}
+
+/// Limits by seconds, each by ClickHouse's name.
+fn quota(user: &UserSpec) -> BTreeMap<u64, access::Limits> {
+    let limits = |interval: &QuotaInterval| {
+        let QuotaInterval {
+            interval: _,
+            queries,
+            query_selects,
+            errors,
+            result_rows,
+            result_bytes,
+            read_rows,
+            read_bytes,
+            execution_time,
+        } = interval;
+        let seconds = execution_time.as_ref().map(|time| duration(time).as_secs());
+        let limits = [
+            ("queries", *queries),
+            ("query_selects", *query_selects),
+            ("errors", *errors),
+            ("result_rows", *result_rows),
+            ("result_bytes", *result_bytes),
+            ("read_rows", *read_rows),
+            ("read_bytes", *read_bytes),
+            ("execution_time", seconds),
+        ];
+        limits.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), limit?.to_string()))).collect()
+    };
+    let seconds = |interval: &QuotaInterval| duration(&interval.interval).as_secs().unsigned_abs();
+    user.quota.iter().map(|interval| (seconds(interval), limits(interval))).collect()
 }
 
 fn endpoints(stack: &AnalyticsStack, rules: &Rules, problems: &mut Vec<Invalid>) -> Vec<Endpoint> {

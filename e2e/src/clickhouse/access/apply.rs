@@ -42,6 +42,7 @@ impl Access {
                     if self.users.remove(name).is_none() && !*if_exists {
                         return Err(missing_user(name, builtin));
                     }
+                    self.forget_grantee(name);
                 }
                 Ok(())
             }
@@ -65,6 +66,7 @@ impl Access {
             Statement::RevokeRoles { roles, grantees, admin_option_only } => {
                 self.revoke_roles(roles, grantees, *admin_option_only, builtin)
             }
+            Statement::Limit(statement) => self.apply_limit(statement),
             Statement::SetDefaultRole { roles, users } => {
                 for name in users {
                     set_default_roles(self.user(name, builtin)?, name, roles)?;
@@ -117,6 +119,7 @@ impl Access {
             for granted in self.all_granted() {
                 granted.roles.remove(name);
             }
+            self.forget_grantee(name);
             for user in self.users.values_mut() {
                 if let DefaultRoles::Only(roles) = &mut user.default_roles {
                     roles.remove(name);

@@ -88,6 +88,10 @@ impl<'a> Cursor<'a> {
         self.find_last(word).is_some()
     }
 
+    pub(crate) fn end_at(&self) -> usize {
+        self.tokens.len()
+    }
+
     pub(crate) fn at(&self) -> usize {
         self.at
     }

@@ -25,6 +25,8 @@ impl AccessError {
         match self {
             Self::AlreadyExists { .. } => (493, "ACCESS_ENTITY_ALREADY_EXISTS"),
             Self::Unknown { kind: "role", .. } => (511, "UNKNOWN_ROLE"),
+            Self::Unknown { kind: "row policy", .. } => (523, "UNKNOWN_ROW_POLICY"),
+            Self::Unknown { kind: "quota", .. } => (199, "UNKNOWN_QUOTA"),
             Self::Unknown { .. } => (192, "UNKNOWN_USER"),
             Self::NotGranted { .. } => (512, "SET_NON_GRANTED_ROLE"),
             Self::Builtin { .. } => (495, "ACCESS_STORAGE_READONLY"),

@@ -4,7 +4,7 @@
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-use super::{AccessError, DefaultRoles, Host, Hosts, Method, Setting, Writability, cursor::Cursor};
+use super::{AccessError, DefaultRoles, Host, Hosts, Method, Setting, Writability, cursor::Cursor, limit};
 
 /// One statement that changes users or roles.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +52,8 @@ pub(crate) enum Statement {
         roles: DefaultRoles,
         users: Vec<String>,
     },
+    /// About a row policy or quota.
+    Limit(limit::Statement),
 }
 
 /// What `CREATE USER` and `ALTER USER` say; an absent clause changes nothing.
@@ -103,6 +105,8 @@ pub(crate) fn parse(sql: &str) -> Result<Statement, AccessError> {
         Statement::DropRole { names: cursor.names()?, if_exists }
     } else if cursor.take("SET DEFAULT ROLE") {
         set_default_role(&mut cursor)?
+    } else if let Some(statement) = limit::parse::parse(&mut cursor)? {
+        Statement::Limit(statement)
     } else if cursor.take("GRANT") {
         grant(&mut cursor)?
     } else if cursor.take("REVOKE") {

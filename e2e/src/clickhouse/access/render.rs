@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Access, Granted, Host, Hosts, Setting, User, Writability};
+use super::{
+    Access, Granted, Host, Hosts, Setting, User, Writability,
+    limit::render::{limits_of, quotas},
+};
 
 /// The account that may do everything, from the server's flags.
 #[derive(Debug)]
@@ -27,25 +30,27 @@ pub(crate) fn render_users(access: &Access, admin: &Admin<'_>) -> String {
         &mut users,
         format_args!(
             "<{user}><password_sha256_hex>{sha256}</password_sha256_hex><networks><ip>::/0</ip></networks>\
-             <profile>default</profile><grants><query>GRANT ALL ON *.* WITH GRANT OPTION</query></grants></{user}>\n"
+             <profile>default</profile>{}<grants><query>GRANT ALL ON *.* WITH GRANT OPTION</query></grants></{user}>\n",
+            limits_of(access, user)
         ),
     );
     for (name, user) in &access.users {
         if !user.settings.is_empty() {
             append(&mut profiles, format_args!("<user_{name}>{}</user_{name}>\n", settings(&user.settings)));
         }
-        users.push_str(&render_user(name, user));
+        users.push_str(&render_user(access, name, user));
     }
     let mut roles = String::new();
     for (name, role) in &access.roles {
         append(&mut roles, format_args!("<{name}>{}</{name}>\n", grants(&role.granted)));
     }
     format!(
-        "<clickhouse>\n<profiles>{profiles}</profiles>\n<roles>{roles}</roles>\n<users>{users}</users>\n</clickhouse>\n"
+        "<clickhouse>\n<profiles>{profiles}</profiles>\n<quotas>{}</quotas>\n<roles>{roles}</roles>\n<users>{users}</users>\n</clickhouse>\n",
+        quotas(access)
     )
 }
 
-fn render_user(name: &str, user: &User) -> String {
+fn render_user(access: &Access, name: &str, user: &User) -> String {
     let mut text = format!("<{name}>");
     let hashes: Vec<_> = user.methods.iter().filter_map(|method| method.sha256.as_deref()).collect();
     if hashes.is_empty() {
@@ -66,6 +71,7 @@ fn render_user(name: &str, user: &User) -> String {
     if let Some(database) = &user.default_database {
         append(&mut text, format_args!("<default_database>{}</default_database>", escape(database)));
     }
+    text.push_str(&limits_of(access, name));
     text.push_str(&grants(&user.granted));
     append(&mut text, format_args!("</{name}>\n"));
     text
@@ -122,7 +128,7 @@ fn settings(settings: &[Setting]) -> String {
     format!("{values}<constraints>{constraints}</constraints>")
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

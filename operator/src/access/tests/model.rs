@@ -1,5 +1,7 @@
 //! A model of what ClickHouse does with the actions, on a `Catalogue`.
 
+mod limits;
+
 use super::super::catalogue::UserState;
 use super::super::right::{Grants, PrivilegeRow, Privileges};
 use super::*;
@@ -73,6 +75,8 @@ pub(crate) fn apply(catalogue: &mut Catalogue, owner: &Owner, action: &Action) {
         }
         Action::DropUser(name) => drop_entity(catalogue, &Entity::user(name)),
         Action::DropRole(name) => drop_entity(catalogue, &Entity::role(name)),
+        Action::Rows(change) => limits::change_rows(catalogue, change),
+        Action::Quota(change) => limits::change_quota(catalogue, change),
     }
 }
 

@@ -333,8 +333,11 @@ async fn a_deleted_stack_leaves_its_data_to_its_successor() {
     let user = stack.names.ingest_user(1);
     assert_eq!(code_of(&login(&connection, &user), "SELECT 1").await, Some(516));
 
-    let successor =
-        Stack { owner: Owner { uid: "another".into(), ..stack.owner.clone() }, names: stack.names.clone() };
+    let successor = Stack {
+        owner: Owner { uid: "another".into(), ..stack.owner.clone() },
+        names: stack.names.clone(),
+        forms: Forms::default(),
+    };
     let desired = successor.desired(&successor.logins());
     pass(&connection, &desired).await;
     assert_eq!(pass(&connection, &desired).await, []);

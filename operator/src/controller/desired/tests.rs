@@ -22,7 +22,15 @@ fn build(stack: &Stack, migrated: bool) -> Desired {
     let secrets = &BTreeMap::new();
     let credentials = credential::credentials(stack, secrets, &BTreeMap::new(), &Never);
     let retirements = Retirements::default();
-    desired(Inputs { stack, owner: &fixture::owner(), secrets, credentials, migrated, retirements })
+    desired(Inputs {
+        stack,
+        owner: &fixture::owner(),
+        secrets,
+        credentials,
+        migrated,
+        retirements,
+        forms: &crate::access::Forms::default(),
+    })
 }
 
 fn value(generation: i64, text: &str) -> State {

@@ -5,6 +5,7 @@ use weir_crds::{ConditionType, DriftPolicy, Reason};
 
 use super::drift;
 use super::lag::{self, is_lagging};
+use super::narrowing;
 use super::{Action, Generate, Hold, Proof, Steps, View, is_established, supplied, written_ahead};
 use crate::access;
 use crate::controller::child::{Child, ChildKey, ChildKind, is_settled};
@@ -40,6 +41,7 @@ pub(super) fn additions(view: &View<'_>, steps: &mut Steps) {
             until: None,
         });
     }
+    narrowing::waits(view, steps);
     if settled {
         lag::waits(view, steps);
     }

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use secrecy::ExposeSecret as _;
 use weir_crds::{ConditionType, Reason};
 
-use crate::access::{Action as Access, Entity, PasswordHash};
+use crate::access::{Action as Access, Entity, PasswordHash, QuotaChange, RowsChange, narrowing};
 use crate::controller::child::{Child, ChildKey, ChildKind};
 use crate::controller::credential::text;
 use crate::controller::desired::metadata::GENERATION;
@@ -99,10 +99,19 @@ fn access_precedes(first: &Access, second: &Access) -> bool {
         (Access::RecordIntents(claims), _) => {
             created(second).is_some_and(|entity| claims.iter().any(|claim| claim.entity == entity))
         }
-        // Dropped before given up, or a crash in between leaves it to nobody.
-        (Access::DropUser(_) | Access::DropRole(_), Access::CloseIntents(intents)) => {
-            dropped(first).is_some_and(|entity| intents.iter().any(|intent| intent.entity == entity))
+        (Access::Rows(_) | Access::Quota(_), _) | (_, Access::Rows(_) | Access::Quota(_))
+            if narrowing::precedes(first, second) =>
+        {
+            true
         }
+        // Dropped before given up, or a crash in between leaves it to nobody.
+        (
+            Access::DropUser(_)
+            | Access::DropRole(_)
+            | Access::Rows(RowsChange::Drop(_))
+            | Access::Quota(QuotaChange::Drop(_)),
+            Access::CloseIntents(intents),
+        ) => dropped(first).is_some_and(|entity| intents.iter().any(|intent| intent.entity == entity)),
         (Access::DropUser(_), Access::DropRole(_)) => true,
         // Added before anything is taken.
         (Access::Grant { to, .. }, Access::ReplaceGrants { of, .. }) => to == of,
@@ -116,6 +125,8 @@ fn created(action: &Access) -> Option<Entity> {
         Access::CreateDatabase(name) => Some(Entity::database(name)),
         Access::CreateRole(name) => Some(Entity::role(name)),
         Access::CreateUser(user) => Some(Entity::user(&user.name)),
+        Access::Rows(change @ RowsChange::Create(_)) => Some(change.entity()),
+        Access::Quota(change @ QuotaChange::Create(_)) => Some(change.entity()),
         _ => None,
     }
 }
@@ -124,6 +135,8 @@ fn dropped(action: &Access) -> Option<Entity> {
     match action {
         Access::DropUser(name) => Some(Entity::user(name)),
         Access::DropRole(name) => Some(Entity::role(name)),
+        Access::Rows(change @ RowsChange::Drop(_)) => Some(change.entity()),
+        Access::Quota(change @ QuotaChange::Drop(_)) => Some(change.entity()),
         _ => None,
     }
 }

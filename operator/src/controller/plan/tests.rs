@@ -69,6 +69,7 @@ fn desired_of(stack: &Stack, observed: &Observed) -> Desired {
         retirements: rotation::assess(stack, observed, &credentials),
         credentials,
         migrated: observed.is_migrated(stack, &fixture::image()),
+        forms: &observed.forms,
     })
 }
 

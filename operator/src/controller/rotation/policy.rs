@@ -53,7 +53,7 @@ impl Policy {
 }
 
 /// A duration such as `1h30m`; the schema lets no other text in.
-fn duration(text: &str) -> SignedDuration {
+pub(crate) fn duration(text: &str) -> SignedDuration {
     text.parse().unwrap_or_default()
 }
 

@@ -9,7 +9,7 @@ use super::*;
 async fn whoever_is_refused_a_name_asks_once_and_its_owner_can_tell_until_it_is_withdrawn() {
     let (connection, first) = (administrator(), stack("contest"));
     let other = Owner { cluster_id: "cluster-b".into(), uid: "another".into(), ..first.owner.clone() };
-    let second = Stack { owner: other, names: first.names.clone() };
+    let second = Stack { owner: other, names: first.names.clone(), forms: Forms::default() };
     let (owned, wanted) = (first.desired(&first.logins()), second.desired(&second.logins()));
     pass(&connection, &owned).await;
     let Plan { actions, conflicts } = plan(&wanted, &fetch_catalogue(&connection).await.unwrap());

@@ -111,6 +111,8 @@ impl Spec {
                 networks => Hosts::Networks(networks.iter().map(|network| (*network).to_owned()).collect()),
             },
             settings: self.settings.iter().map(setting).collect(),
+            rows: BTreeMap::new(),
+            quota: BTreeMap::new(),
         }
     }
 
