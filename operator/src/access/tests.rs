@@ -1,6 +1,7 @@
 //! Access as a whole: plans against a model of ClickHouse, and the same actions against a real one.
 
 pub(crate) mod model;
+mod narrowing;
 mod planning;
 mod real;
 
@@ -61,6 +62,19 @@ impl Stack {
         let user = self.names.migrate_user(run);
         Login { passwords: passwords_of(&user), user, purpose: Purpose::Migrate }
     }
+}
+
+/// A reader of one table, with a condition where there is one.
+fn filtered(name: &str, table: &str, condition: Option<&str>) -> Reader {
+    let rows = condition.map(|condition| (table.to_owned(), condition.to_owned()));
+    let reads = Reads::Tables(vec![(table.to_owned(), Vec::new())]);
+    Reader { reads, rows: rows.into_iter().collect(), ..reader(name) }
+}
+
+/// A quota of an hour.
+fn hourly(limits: &[(&str, &str)]) -> BTreeMap<u64, Limits> {
+    let limits = limits.iter().map(|(name, amount)| ((*name).to_owned(), (*amount).to_owned()));
+    [(3600, limits.collect())].into()
 }
 
 fn password_of(user: &str) -> String {

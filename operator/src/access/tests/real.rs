@@ -5,6 +5,7 @@ mod client;
 mod edits;
 mod forms;
 mod ledger;
+mod narrowing;
 mod quoting;
 mod shared;
 mod users;

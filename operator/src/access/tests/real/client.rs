@@ -7,14 +7,27 @@ use super::*;
 
 /// Tells the development server something at its control port.
 pub(super) async fn control(path: &str, body: String) {
+    ask_control(http::Request::post(control_url(path)).body(Full::new(bytes::Bytes::from(body))).unwrap())
+        .await;
+}
+
+/// Which engine runs: it changes whenever one is started anew.
+pub(super) async fn status() -> String {
+    ask_control(http::Request::get(control_url("/status")).body(Full::default()).unwrap()).await
+}
+
+fn control_url(path: &str) -> String {
+    format!("{}{path}", setting("WEIR_TEST_CLICKHOUSE_CONTROL"))
+}
+
+async fn ask_control(request: http::Request<Full<bytes::Bytes>>) -> String {
     let http = Http::builder(hyper_util::rt::TokioExecutor::new()).build_http();
-    let request = http::Request::post(format!("{}{path}", setting("WEIR_TEST_CLICKHOUSE_CONTROL")))
-        .body(Full::new(bytes::Bytes::from(body)))
-        .unwrap();
     let response = http.request(request).await.unwrap();
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    assert!(status.is_success(), "{}", String::from_utf8_lossy(&body));
+    let text = String::from_utf8_lossy(&body).into_owned();
+    assert!(status.is_success(), "{text}");
+    text
 }
 
 /// Keeps a query out of the server's log, which millions of queries would make slow to read.
