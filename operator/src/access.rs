@@ -47,6 +47,8 @@ pub(crate) use right::Right;
 pub(crate) use rows::Change as RowsChange;
 pub(crate) use rows::form::{Forms, Wanted, fetch as fetch_forms};
 pub(crate) use shared::{Catalogues, Freshness};
+#[cfg(test)]
+pub(crate) use {quota::QuotaState, rows::Form};
 
 /// The stack that owns something in ClickHouse.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ pub struct ClickhouseSpec {
         .message("spec.clickhouse.endpoints: each must be http:// or https:// with a host and an optional port, without user, path or query"))]
     pub endpoints: Vec<String>,
     /// Secret of type `weir.dev/clickhouse-admin` with the keys `username` and `password`. Its account needs the
-    /// right to manage users, roles and grants for the stack's database; it is never handed to a pod.
+    /// right to manage users, roles, grants, row policies and quotas for the stack's database; it is never handed to a pod.
     pub admin_secret_ref: SecretReference,
     /// CA that signed the server's certificate, when it is not a public one. Default: the public roots only.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -13,7 +13,7 @@ pub struct PolicySpec {
     /// What deleting the stack does to ClickHouse.
     #[serde(default)]
     pub deletion: DeletionPolicy,
-    /// What happens when somebody changes the stack's users, roles or grants in ClickHouse by hand: `Enforce` puts them
+    /// What happens when somebody changes the stack's users, roles, grants, row policies or quotas in ClickHouse by hand: `Enforce` puts them
     /// back, `Report` says so in status and leaves them, `Ignore` leaves them. A change of the spec, a rotation or a lost
     /// database puts everything in order in any case. Default: `Enforce`.
     #[serde(default)]
@@ -53,7 +53,7 @@ pub struct DeletionPolicy {
     pub timeout_seconds: i64,
 }
 
-/// What happens to users and roles.
+/// What happens to users, roles, row policies and quotas.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 pub enum AccessDeletion {
     /// They are dropped.

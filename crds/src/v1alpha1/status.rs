@@ -36,7 +36,7 @@ pub struct AnalyticsStackStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub users: Vec<CredentialStatus>,
-    /// Digest of the users, roles and grants that the stack asks for now, once they were found to be in order. What differs
+    /// Digest of the users, roles, grants, row policies and quotas that the stack asks for now, once they were found to be in order. What differs
     /// from then on was changed by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_digest: Option<String>,

@@ -186,10 +186,11 @@ async fn change_access(core: &Core, sql: &str, request: Request<BoxBody>) -> Res
         Err(error) => return reply::bad_gateway(&error),
     };
     let (head, body) = answer.into_parts();
-    let code = reply::exception_code(&head.headers);
+    let refusal = reply::exception_code(&head.headers);
     let is_limit = limits::is_change(sql);
     // 514: no storage for a new entity. 495: the storage of a known one is read-only.
-    if !matches!(code, Some(514 | 495)) && !(is_limit && limits::is_unknown(code)) {
+    let is_ours = matches!(refusal, Some(514 | 495)) || is_limit && limits::is_unknown(refusal);
+    if !is_ours {
         return Response::from_parts(head, body::hold(body, pass));
     }
     let sql = if is_limit { limits::engines_form(core, sql).await } else { Ok(sql.to_owned()) };

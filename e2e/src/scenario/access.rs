@@ -25,13 +25,39 @@ pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
     let (user, password) = login(&reader);
     let rows = stage.query_as(&user, &password, "SELECT count() FROM store_analytics.events").await;
     rows.context("the reader cannot read its own database")?;
+    let narrowed = narrowed_reader(stage, &store).await?;
     let proven = ready.status.unwrap_or_default().users;
     ensure!(
         proven.iter().any(|reader| reader.name == "grafana" && reader.proven_at.is_some()),
         "status.users does not say when the login was proven: {proven:?}"
     );
     check_proof_came_first(stage, &user).await?;
-    Ok(format!("reader reads its database; refused with 497:\n{seen}"))
+    Ok(format!("reader reads its database; {narrowed}; refused with 497:\n{seen}"))
+}
+
+/// The reader of the example that sees purchases only, and is limited: what it sees beside what others see, and its quota.
+async fn narrowed_reader(stage: &Stage, store: &Stack) -> anyhow::Result<String> {
+    const EVENTS: &str = "store_analytics.events";
+    for event in ["purchase", "opened", "refund"] {
+        super::sdk::send_one(store, event).await?;
+    }
+    let [finance, grafana] =
+        [store.secret("store-user-finance").await?, store.secret("store-user-grafana").await?];
+    let kinds = format!("SELECT arrayStringConcat(arraySort(groupUniqArray(event)), ' ') FROM {EVENTS}");
+    let others = format!("{kinds} WHERE event IN ('purchase', 'opened', 'refund')");
+    let seen = stage.query_as(&finance["username"], &finance["password"], &kinds).await?;
+    ensure!(seen.trim() == "purchase refund", "the reader of purchases sees {seen}");
+    for (who, all) in [
+        ("another reader", stage.query_as(&grafana["username"], &grafana["password"], &others).await?),
+        ("an administrator", stage.query(&others).await?),
+    ] {
+        ensure!(all.trim() == "opened purchase refund", "{who} sees {all}");
+    }
+    let quota = stage
+        .query("SELECT arrayStringConcat(arraySort(groupArray(toString(duration))), ' ') FROM system.quota_limits WHERE quota_name = 'weir_shop__store_reader_finance'")
+        .await?;
+    ensure!(quota.trim() == "3600 86400", "the quota of the reader of purchases has the intervals {quota}");
+    Ok("another one its rows only, while others see all".into())
 }
 
 async fn database(stack: &Stack) -> anyhow::Result<String> {

@@ -72,7 +72,9 @@ async fn make(stage: &Stage) -> anyhow::Result<Stack> {
         let profile = profiles[number % profiles.len()];
         let mut reader = json!({ "name": format!("r{number}"), "profile": profile, "rotation": rotation });
         if profile == "Custom" {
-            reader["tables"] = json!([{ "name": "events", "columns": ["uuid", "event"] }]);
+            reader["tables"] =
+                json!([{ "name": "events", "columns": ["uuid", "event"], "rows": "event = 'canary'" }]);
+            reader["quota"] = json!([{ "interval": "1h", "queries": 1_000_000 }]);
             reader["settings"] = json!([{ "name": "max_threads", "value": "2", "max": "4" }]);
         }
         reader

@@ -22,21 +22,21 @@ pub(super) async fn run(stage: &Stage, _plan: Plan) -> anyhow::Result<String> {
 }
 
 async fn with_clickhouse(stage: &Stage) -> anyhow::Result<Duration> {
-    let stack = stage.make_stack("gone")?;
+    let stack = stage.make_stack_with("gone", narrowed)?;
     stack.wait_current(Duration::from_mins(1)).await?;
     super::sdk::send_one(&stack, "kept").await?;
     let prefix = format!("weir_{TEAM}__gone");
     ensure!(entities(stage, &prefix).await? > 0, "the stack has no users in ClickHouse before its deletion");
     let before = stage.count_events(&stack, "kept").await?;
     let took = stack.delete(Duration::from_secs(30)).await?;
-    ensure!(entities(stage, &prefix).await? == 0, "users or roles of a deleted stack are left in ClickHouse");
+    ensure!(entities(stage, &prefix).await? == 0, "access of a deleted stack is left in ClickHouse");
     let rows = stage.query(&format!("SELECT count() FROM {prefix}.events WHERE event = 'kept'")).await?;
     ensure!(rows.trim() == before.to_string() && before > 0, "data was not kept: {before} rows, then {rows}");
     Ok(took)
 }
 
 async fn without_clickhouse(stage: &Stage) -> anyhow::Result<(Duration, String)> {
-    let stack = stage.make_stack("orphan")?;
+    let stack = stage.make_stack_with("orphan", narrowed)?;
     stack
         .patch(json!({ "spec": { "policy": { "deletion": { "timeoutSeconds": TIMEOUT_SECONDS } } } }))
         .await?;
@@ -61,11 +61,23 @@ async fn without_clickhouse(stage: &Stage) -> anyhow::Result<(Duration, String)>
     Ok((took, format!("event named {left} leftovers, and its statements removed them")))
 }
 
-/// Users and roles whose names begin with the stack's prefix; the definer stays with the data that it reads for views.
+/// Gives a stack one reader with rows and a quota of its own.
+fn narrowed(stack: &mut serde_json::Value) {
+    stack["spec"]["users"] = json!([{
+        "name": "bi",
+        "profile": "Custom",
+        "tables": [{ "name": "events", "rows": "event = 'kept'" }],
+        "quota": [{ "interval": "1h", "queries": 1_000_000 }],
+    }]);
+}
+
+/// Users, roles, row policies and quotas whose names begin with the stack's prefix; the definer stays with the data that it reads for views.
 async fn entities(stage: &Stage, prefix: &str) -> anyhow::Result<u64> {
     let sql = format!(
         "SELECT (SELECT count() FROM system.users WHERE startsWith(name, '{prefix}') AND name != '{prefix}_definer') \
-         + (SELECT count() FROM system.roles WHERE startsWith(name, '{prefix}'))"
+         + (SELECT count() FROM system.roles WHERE startsWith(name, '{prefix}')) \
+         + (SELECT count() FROM system.row_policies WHERE startsWith(name, '{prefix}')) \
+         + (SELECT count() FROM system.quotas WHERE startsWith(name, '{prefix}'))"
     );
     Ok(stage.query(&sql).await?.trim().parse()?)
 }

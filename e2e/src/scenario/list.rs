@@ -118,7 +118,7 @@ pub static SCENARIOS: [Scenario; 26] = [
     ),
     alone(
         "grants",
-        "random edits of grants refuse nobody and end exactly at the spec; names survive quoting",
+        "random edits of grants refuse nobody and end exactly at the spec; conditions and names survive the server",
         &[Need::Tests],
         |folder, plan| Box::pin(grants::run(folder, plan)),
     ),

@@ -60,7 +60,7 @@ pub(super) async fn render_deleted(stage: &Stage, stack: &Stack) -> anyhow::Resu
     Ok(format!("{}\n{}", lines.join("\n"), render_access(stage, stack).await?))
 }
 
-/// Renders what ClickHouse holds of a stack, which may be deleted: users, roles, rights and the ledger's open claims.
+/// Renders what ClickHouse holds of a stack, which may be deleted: users, roles, rights, row policies, quotas and the ledger's open claims.
 async fn render_access(stage: &Stage, stack: &Stack) -> anyhow::Result<String> {
     let Stack { namespace, name, .. } = stack;
     let prefix = format!("weir_{}__{name}", namespace.replace('-', "_"));
@@ -70,6 +70,10 @@ async fn render_access(stage: &Stage, stack: &Stack) -> anyhow::Result<String> {
          UNION ALL SELECT concat('grant ', toString(ifNull(user_name, role_name)), ' ', toString(access_type), ' ', ifNull(database, ''), ' ', ifNull(table, ''), ' ', ifNull(column, '')) \
            FROM system.grants WHERE startsWith(ifNull(user_name, role_name), '{prefix}') \
          UNION ALL SELECT concat('member ', ifNull(user_name, ''), ' ', granted_role_name) FROM system.role_grants WHERE startsWith(granted_role_name, '{prefix}') \
+         UNION ALL SELECT concat('row policy ', name, ' ', ifNull(select_filter, ''), ' ', toString(is_restrictive), toString(apply_to_all), ' ', arrayStringConcat(apply_to_list, ',')) \
+           FROM system.row_policies WHERE startsWith(name, '{prefix}') \
+         UNION ALL SELECT concat('quota ', quota_name, ' ', toString(duration), ' ', toString(ifNull(max_queries, 0)), ' ', toString(ifNull(max_execution_time, 0))) \
+           FROM system.quota_limits WHERE startsWith(quota_name, '{prefix}') \
          UNION ALL SELECT concat('claim ', toString(any(kind)), ' ', any(name), if(max(state = 'retained'), ' retained', '')) \
            FROM weir_ledger.intents WHERE namespace = '{namespace}' AND stack = '{name}' GROUP BY nonce HAVING countIf(state = 'closed') = 0"
     );

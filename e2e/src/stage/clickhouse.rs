@@ -38,9 +38,17 @@ impl Stage {
         self.clickhouse.fault(Fault::lasting(Effect::Refuse));
     }
 
-    /// Makes ClickHouse answer as if it had done what changes databases, users, roles and grants, and do nothing of it.
+    /// Makes ClickHouse answer as if it had done what changes databases and access, and do nothing of it.
     pub fn clickhouse_pretends(&self) {
-        for statement in ["CREATE DATABASE", "CREATE ROLE", "CREATE USER", "ALTER USER", " TO `"] {
+        for statement in [
+            "CREATE DATABASE",
+            "CREATE ROLE",
+            "CREATE USER",
+            "ALTER USER",
+            " TO `",
+            "ROW POLICY",
+            "CREATE QUOTA",
+        ] {
             self.clickhouse.fault(Fault::lasting(Effect::Pretend).only(statement));
         }
     }

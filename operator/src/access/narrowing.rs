@@ -15,8 +15,10 @@ pub(crate) fn precedes(first: &Action, second: &Action) -> bool {
             role_of(first).is_some_and(|role| *to == Entity::role(role))
         }
         // Dropped when nobody reads by that role any more, or reads no more than the role may.
-        (Action::DropUser(_) | Action::DropRole(_), Action::Rows(RowsChange::Drop(_)))
-        | (Action::DropUser(_) | Action::DropRole(_), Action::Quota(QuotaChange::Drop(_))) => true,
+        (
+            Action::DropUser(_) | Action::DropRole(_),
+            Action::Rows(RowsChange::Drop(_)) | Action::Quota(QuotaChange::Drop(_)),
+        ) => true,
         (Action::ReplaceGrants { of, .. }, Action::Rows(RowsChange::Drop(name))) => {
             *of == Entity::role(&name.name)
         }

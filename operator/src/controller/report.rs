@@ -89,7 +89,7 @@ pub(crate) async fn left_behind(ctx: &Context, stack: &AnalyticsStack, sql: &str
         action: "Delete".into(),
         secondary: None,
     };
-    tracing::warn!(sql, "users and roles are left behind in ClickHouse");
+    tracing::warn!(sql, "users, roles and what narrows them are left behind in ClickHouse");
     publish(ctx, stack, event).await;
 }
 

@@ -49,11 +49,7 @@ fn skip_quoted(characters: &mut Peekable<Chars<'_>>, quote: char) -> Result<(), 
         match character {
             '\\' => drop(characters.next()),
             '\0' => return Err(CONTROL),
-            end if end == quote => {
-                if characters.next_if_eq(&quote).is_none() {
-                    return Ok(());
-                }
-            }
+            end if end == quote && characters.next_if_eq(&quote).is_none() => return Ok(()),
             _ => {}
         }
     }
@@ -136,14 +132,13 @@ mod tests {
                     match (quote, characters[at]) {
                         (Some(_), '\\') => at += 1,
                         (Some(open), end) if open == end => quote = None,
-                        (Some(_), _) => {}
                         (None, open @ ('`' | '\'' | '"')) => quote = Some(open),
                         (None, '(' | '[') => depth += 1,
                         (None, ')' | ']') => {
                             depth -= 1;
                             if depth == 0 { ends.push(at); }
                         }
-                        (None, _) => {}
+                        (Some(_) | None, _) => {}
                     }
                     at += 1;
                 }

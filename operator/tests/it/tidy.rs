@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files that decide and must not act: no client, no runtime, no clock, no randomness, no log.
-const PURE: [&str; 22] = [
+const PURE: [&str; 27] = [
     "args.rs",
     "names.rs",
     "quote.rs",
@@ -27,7 +27,12 @@ const PURE: [&str; 22] = [
     "access/plan.rs",
     "access/deletion.rs",
     "access/desired.rs",
+    "access/narrowing.rs",
+    "access/quota.rs",
     "access/right.rs",
+    "access/rows.rs",
+    "access/rows/change.rs",
+    "access/rows/difference.rs",
 ];
 /// What pure files must not name.
 const EFFECTS: [&str; 8] = [

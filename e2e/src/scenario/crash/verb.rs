@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_mins(3);
 pub(super) enum Verb {
     Create,
     Delete,
-    /// More keys, readers and rights.
+    /// More keys, readers, rights and rows, and a quota.
     Extend,
     /// Back to fewer.
     Reduce,
@@ -107,13 +107,14 @@ impl Verb {
 
 /// Keys and readers of a stack with fewer of them.
 pub(super) fn reduced() -> Value {
-    json!({ "keys": [key("web")], "users": [reader("bi", &json!([{ "name": "events", "columns": ["uuid", "event"] }]))] })
+    let tables = json!([{ "name": "events", "columns": ["uuid", "event"], "rows": "event = 'purchase'" }]);
+    json!({ "keys": [key("web")], "users": [reader("bi", &tables)] })
 }
 
 fn extended() -> Value {
-    let tables =
-        json!([{ "name": "events", "columns": ["uuid", "event", "timestamp"] }, { "name": "persons" }]);
-    let audit = reader("audit", &json!([{ "name": "sessions" }]));
+    let tables = json!([{ "name": "events", "columns": ["uuid", "event", "timestamp"], "rows": "event != 'internal'" }, { "name": "persons" }]);
+    let mut audit = reader("audit", &json!([{ "name": "sessions", "rows": "duration_seconds > 0" }]));
+    audit["quota"] = json!([{ "interval": "1h", "queries": 1_000_000 }]);
     json!({ "keys": [key("web"), key("mobile")], "users": [reader("bi", &tables), audit] })
 }
 

@@ -15,7 +15,14 @@ use crate::{
 /// How long the operator may take beyond its period, on a machine that does more.
 const SLACK: Duration = Duration::from_secs(15);
 /// What a report has to name: one act for each change by hand.
-const ACTS: [&str; 4] = ["grant INSERT", "restore the login of user", "create user", "reduce the rights"];
+const ACTS: [&str; 6] = [
+    "grant INSERT",
+    "restore the login of user",
+    "create user",
+    "reduce the rights",
+    "set row policy",
+    "create quota",
+];
 
 /// A stack with one policy.
 pub(super) struct Watched {
@@ -32,7 +39,12 @@ pub(super) fn make(stage: &Stage) -> anyhow::Result<[Watched; 3]> {
             let name = format!("{policy:?}").to_lowercase();
             let stack = stage.make_stack_with(&name, |object| {
                 object["spec"]["policy"]["drift"] = json!(policy);
-                object["spec"]["users"] = json!([{ "name": "bi" }]);
+                object["spec"]["users"] = json!([{
+                    "name": "bi",
+                    "profile": "Custom",
+                    "tables": [{ "name": "events", "rows": "event = 'kept'" }],
+                    "quota": [{ "interval": "1h", "queries": 1_000_000 }],
+                }]);
             })?;
             Ok(Watched { policy, stack, prefix: format!("weir_{TEAM}__{name}") })
         },
@@ -51,7 +63,7 @@ pub(super) async fn change(stage: &Stage, watched: &[Watched; 3]) -> anyhow::Res
     let told = try_join_all(acts).await?;
     try_join_all(watched.iter().map(|watched| watched.stack.delete(Duration::from_mins(1)))).await?;
     Ok(format!(
-        "REVOKE, ALTER, DROP and an extra GRANT by hand, period {} s: {}",
+        "REVOKE, ALTER, DROP, an extra GRANT, other rows and a lost quota by hand, period {} s: {}",
         stage.drift_period().as_secs(),
         told.join("; ")
     ))
@@ -75,6 +87,8 @@ impl Watched {
             format!("ALTER USER {prefix}_ingest_g1 SETTINGS max_threads = 3"),
             format!("DROP USER {prefix}_reader_bi_g1"),
             format!("GRANT SELECT ON {prefix}.* TO {prefix}_ingest"),
+            format!("ALTER ROW POLICY {prefix}_reader_bi ON {prefix}.events USING 1 TO {prefix}_reader_bi"),
+            format!("DROP QUOTA {prefix}_reader_bi"),
         ] {
             stage.query(&statement).await.context(statement)?;
         }
@@ -138,7 +152,7 @@ impl Watched {
         }
     }
 
-    /// Users, roles, rights and settings of the stack as the server shows them, a line each.
+    /// Users, roles, rights, settings, row policies and quotas of the stack as the server shows them, a line each.
     async fn access(&self, stage: &Stage) -> anyhow::Result<String> {
         let named = |columns: &str| format!("startsWith(coalesce({columns}), '{}')", self.prefix);
         let holder = "user_name, role_name, ''";
@@ -153,12 +167,16 @@ impl Watched {
                  coalesce(table, '')) FROM system.grants WHERE {} UNION ALL \
                  SELECT concat(coalesce({holder}), ' is ', granted_role_name) FROM system.role_grants WHERE {} UNION ALL \
                  SELECT concat(coalesce({owner}), ' has ', coalesce(setting_name, ''), coalesce(value, '')) \
-                 FROM system.settings_profile_elements WHERE setting_name IS NOT NULL AND {}) ORDER BY line",
+                 FROM system.settings_profile_elements WHERE setting_name IS NOT NULL AND {} UNION ALL \
+                 SELECT concat('row policy ', name, ' ', ifNull(select_filter, '')) FROM system.row_policies WHERE {} UNION ALL \
+                 SELECT concat('quota ', name, ' ', toString(durations)) FROM system.quotas WHERE {}) ORDER BY line",
                 named("name"),
                 named("name"),
                 named(holder),
                 named(holder),
-                named(owner)
+                named(owner),
+                named("name"),
+                named("name")
             ))
             .await
     }

@@ -190,12 +190,12 @@ fn a_hand_is_found_whatever_it_did() {
     let edits: [&dyn Fn(&mut Catalogue); 9] = [
         &|catalogue| catalogue.policies.get_mut(&own).unwrap().filter = "1".into(),
         &|catalogue| catalogue.policies.get_mut(&own).unwrap().is_restrictive = false,
-        &|catalogue| drop(catalogue.policies.get_mut(&own).unwrap().grantees.insert("other".into())),
+        &|catalogue| catalogue.policies.get_mut(&own).unwrap().grantees.extend(["other".into()]),
         &|catalogue| drop(catalogue.policies.remove(&own)),
-        &|catalogue| drop(catalogue.policies.get_mut(&open).unwrap().exceptions.insert("other".into())),
+        &|catalogue| catalogue.policies.get_mut(&open).unwrap().exceptions.extend(["other".into()]),
         &|catalogue| drop(catalogue.policies.remove(&open)),
         &|catalogue| drop(catalogue.quotas.get_mut(&role).unwrap().intervals.insert(60, Limits::new())),
-        &|catalogue| drop(catalogue.quotas.get_mut(&role).unwrap().keys.insert("user_name".into())),
+        &|catalogue| catalogue.quotas.get_mut(&role).unwrap().keys.extend(["user_name".into()]),
         &|catalogue| drop(catalogue.quotas.remove(&role)),
     ];
     for (at, edit) in edits.iter().enumerate() {

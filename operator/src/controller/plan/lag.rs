@@ -24,7 +24,7 @@ pub(super) fn waits(view: &View<'_>, steps: &mut Steps) {
         let object = format!("ClickHouse/{endpoint}");
         let reason = error.as_ref().map_or(Reason::Waiting, crate::clickhouse::Error::reason);
         let hint = error.map_or_else(
-            || "this endpoint does not show all users, roles and grants yet; access entities must be replicated".into(),
+            || "this endpoint does not show all users, roles, grants, row policies and quotas yet; access entities must be replicated".into(),
             |error| error.hint(),
         );
         let until = again(view, &object);

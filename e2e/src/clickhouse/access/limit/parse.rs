@@ -49,7 +49,8 @@ pub(in super::super) fn parse(cursor: &mut Cursor<'_>) -> Result<Option<Statemen
     let (create, alter) = (cursor.take("CREATE"), cursor.take("ALTER"));
     let is_change = create || alter || cursor.take("DROP");
     let is_policy = is_change && (cursor.take("ROW POLICY") || cursor.take("POLICY"));
-    if !is_policy && !(is_change && cursor.take("QUOTA")) {
+    let is_limit = is_policy || is_change && cursor.take("QUOTA");
+    if !is_limit {
         cursor.go_to(from);
         return Ok(None);
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     super::{Access, render::escape},
-    RowPolicy,
+    Quota, RowPolicy,
 };
 
 /// Whether a user whom no permissive policy admits sees the rows of a table that has policies: ClickHouse's
@@ -15,11 +15,8 @@ const ROWS_WITHOUT_POLICY: bool = false;
 /// The filters and the quota of a user.
 pub(in super::super) fn limits_of(access: &Access, user: &str) -> String {
     let identities = access.identities(user);
-    let mut text = String::new();
     let quota = access.quotas.iter().find(|(_, quota)| quota.grantees.match_any(&identities));
-    if let Some((name, _)) = quota {
-        text.push_str(&format!("<quota>{name}</quota>"));
-    }
+    let quota = quota.map(|(name, _)| format!("<quota>{name}</quota>")).unwrap_or_default();
     let mut by_table: BTreeMap<(&str, &str), Vec<&RowPolicy>> = BTreeMap::new();
     for policy in access.policies.values() {
         by_table.entry((&policy.name.database, &policy.name.table)).or_default().push(policy);
@@ -30,11 +27,8 @@ pub(in super::super) fn limits_of(access: &Access, user: &str) -> String {
         let filter = escape(&filter);
         Some(format!("<database name=\"{database}\"><table name=\"{table}\"><filter>{filter}</filter></table></database>"))
     });
-    let filters: String = filters.collect();
-    if !filters.is_empty() {
-        text.push_str(&format!("<databases>{filters}</databases>"));
-    }
-    text
+    let filters = filters.collect::<Vec<_>>().concat();
+    if filters.is_empty() { quota } else { format!("{quota}<databases>{filters}</databases>") }
 }
 
 /// ClickHouse's rule: a row is seen when one of the permissive policies admits it and every restrictive one does.
@@ -55,15 +49,17 @@ fn mixed(policies: &[&RowPolicy], identities: &BTreeSet<&str>, rows_without_poli
 
 /// The quotas themselves.
 pub(in super::super) fn quotas(access: &Access) -> String {
-    let quota = |(name, quota): (&String, &super::Quota)| {
-        let intervals = quota.intervals.iter().map(|(seconds, limits)| {
-            let limits: String =
-                limits.iter().map(|(limit, amount)| format!("<{limit}>{amount}</{limit}>")).collect();
-            format!("<interval><duration>{seconds}</duration>{limits}</interval>")
-        });
-        format!("<{name}>{}</{name}>\n", intervals.collect::<String>())
+    let limits = |limits: &BTreeMap<String, String>| {
+        let limits = limits.iter().map(|(limit, amount)| format!("<{limit}>{amount}</{limit}>"));
+        limits.collect::<Vec<_>>().concat()
     };
-    access.quotas.iter().map(quota).collect()
+    let quota = |(name, quota): (&String, &Quota)| {
+        let intervals = quota.intervals.iter().map(|(seconds, of)| {
+            format!("<interval><duration>{seconds}</duration>{}</interval>", limits(of))
+        });
+        format!("<{name}>{}</{name}>\n", intervals.collect::<Vec<_>>().concat())
+    };
+    access.quotas.iter().map(quota).collect::<Vec<_>>().concat()
 }
 
 #[cfg(test)]
