@@ -72,9 +72,11 @@ pub(crate) async fn observe(
     if let Ok(connection) = &connection
         && observed.catalogue.is_ok()
     {
-        match rows::forms(stack, connection, memory).await {
-            Ok(forms) => observed.forms = forms,
-            Err(fault) => observed.catalogue = Err(fault),
+        if stack.metadata.deletion_timestamp.is_none() {
+            match rows::forms(stack, connection, memory).await {
+                Ok(forms) => observed.forms = forms,
+                Err(fault) => observed.catalogue = Err(fault),
+            }
         }
         observed.evidence = evidence::evidence(ctx, stack, connection, &observed).await;
     }

@@ -39,6 +39,8 @@ pub(crate) fn access_order(view: &View<'_>) -> AccessOrder {
     let is_in_order = planned.actions.is_empty()
         && planned.conflicts.is_empty()
         && access::surplus(access, catalogue).is_empty()
+        // What comes of a condition once ClickHouse can use it is not a hand's doing.
+        && access.refused_conditions().is_empty()
         && catalogue.lagging(access).is_empty();
     if is_in_order || was_in_order { AccessOrder::Of(access.digest()) } else { AccessOrder::NotYet }
 }
