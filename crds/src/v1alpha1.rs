@@ -1,5 +1,6 @@
 //! `AnalyticsStack`: everything that an application team wants from Weir, in one object.
 
+mod adoption;
 mod clickhouse;
 mod ingest;
 mod keys;
@@ -10,6 +11,7 @@ mod status;
 mod users;
 mod value;
 
+pub use adoption::{AdoptedEntity, AdoptionStatus};
 pub use clickhouse::{CaReference, ClickhouseSpec, SecretReference};
 pub use ingest::{
     BufferSpec, ImageSpec, IngestSpec, IpPolicy, LimitsSpec, PodMetadata, PosthogSpec, PrivacySpec,

@@ -10,6 +10,8 @@
 //! absent. Nothing is touched that the ledger does not give to the stack (see `ledger`).
 
 mod action;
+mod adopt;
+mod adoption;
 mod apply;
 mod catalogue;
 mod deletion;
@@ -30,6 +32,10 @@ mod statement;
 pub(crate) mod tests;
 
 pub(crate) use action::Action;
+pub(crate) use adopt::fetch_fixed;
+pub(crate) use adoption::{
+    Item, Preview, Refusal, adopted, is_half_adopted, is_held, pending, preview, settlement,
+};
 pub(crate) use apply::{Error, apply};
 pub(crate) use catalogue::Catalogue;
 #[cfg(test)]
@@ -39,7 +45,10 @@ pub(crate) use desired::{Desired, DesiredRequest, Login, Password, PasswordHash,
 pub(crate) use evidence::{Logged, fetch_last_use};
 #[cfg(test)]
 pub(crate) use ledger::Intent;
-pub(crate) use plan::{add_password, contest, limit_passwords, plan, restore_login, revocations, surplus};
+pub(crate) use ledger::OwnershipConflict;
+pub(crate) use plan::{
+    Plan, add_password, contest, limit_passwords, plan, restore_login, revocations, surplus,
+};
 pub(crate) use profile::{Change, Hosts, Reader, Reads, Setting, hyperdx_settings};
 pub(crate) use prove::prove;
 pub(crate) use quota::{Change as QuotaChange, Limits, rivals};

@@ -34,7 +34,7 @@ use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 use memory::Memory;
 use plan::{Hold, View};
-use status::{AccessOrder, Facts, Handled, Outcome};
+use status::{AccessOrder, Adoptable, Facts, Handled, Outcome};
 pub(crate) use validate::Rules;
 use validate::{Found, Invalid, validate};
 pub(crate) use watch::{Guarded, Scope, watch};
@@ -184,7 +184,12 @@ async fn steps(
     let owner = owner(ctx, stack);
     let desired = build_desired(&checked, &owner, observed);
     let view = View { stack: &checked, desired: &desired, observed };
-    let handled = Handled { rotate: plan::handled_rotate(&view), revoke: plan::handled_revoke(&view) };
+    let handled = Handled {
+        rotate: plan::handled_rotate(&view),
+        revoke: plan::handled_revoke(&view),
+        adopt: plan::handled_adopt(&view),
+    };
+    let adoption = adoptable(&view);
     let access = plan::access_order(&view);
     let contest = observed.catalogue.as_ref().ok().and_then(|found| access::contest(&desired.access, found));
     let repaired = plan::drift(&view);
@@ -206,9 +211,22 @@ async fn steps(
     if let Some(cause) = repaired.filter(|_| applied.done > 0) {
         report::repaired(ctx, stack, &cause).await;
     }
-    let facts = Facts { access, handled, ..facts(&checked, &desired, observed, &applied) };
+    report::adopted(ctx, stack, previous, handled.adopt.as_deref()).await;
+    let facts = Facts { access, handled, adoption, ..facts(&checked, &desired, observed, &applied) };
     let serves = observed.available_pods() > 0;
     (Outcome { holds: applied.holds, serves, contest, facts }, applied.done)
+}
+
+/// What status shows of what bears the stack's names and is not its own.
+fn adoptable(view: &View<'_>) -> Adoptable {
+    if view.observed.catalogue.is_err() {
+        return Adoptable::Unknown;
+    }
+    let previous = view.observed.status.adoption.as_ref();
+    let value = view.stack.requests.adopt.as_deref();
+    plan::preview(view).map_or(Adoptable::Nothing, |preview| {
+        Adoptable::Of(status::adoption::adoption_status(&preview, previous, value))
+    })
 }
 
 fn build_desired(stack: &stack::Stack, owner: &Owner, observed: &observed::Observed) -> desired::Desired {
@@ -269,6 +287,7 @@ fn facts(
         users: Some(users),
         access: AccessOrder::Unknown,
         handled: Handled::default(),
+        adoption: Adoptable::Unknown,
         schema,
         spool: spool_status(stack, observed),
         replicas: Some(observed.ready_pods()),

@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::CredentialStep;
+use super::{AdoptionStatus, CredentialStep};
 
 /// What the operator saw and what it waits for.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
@@ -46,6 +46,13 @@ pub struct AnalyticsStackStatus {
     /// Value of the annotation `weir.dev/revoke` that was carried out last: every pod and server refuses what it names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_revoke: Option<String>,
+    /// What bears the stack's names in ClickHouse and is not its own, and what would change of it if the stack took it over.
+    /// Present while that keeps the stack from its work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adoption: Option<AdoptionStatus>,
+    /// Value of the annotation `weir.dev/adopt` that was carried out last: what it approved belongs to the stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_adopt: Option<String>,
     /// Migrations of the database. They are the record of what was migrated: a finished migration Job is kept as long as its
     /// image runs, but one that somebody deletes is not made again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -208,7 +215,13 @@ pub enum Reason {
     ClickhouseError,
     /// A database, role or user of that name belongs to someone else.
     OwnershipConflict,
-    /// An older generation of a credential is still valid and ends later; nothing is missing meanwhile.
+    /// What the stack took over in ClickHouse is being brought in line with the spec; whoever used it before goes on with it
+    /// until the stack's own pods are proven.
+    Adopting,
+    /// A database, role or user was taken over, as an annotation asked.
+    Adopted,
+    /// An older generation of a credential, or what another stack still uses of what was taken over, is still valid and ends
+    /// later; nothing is missing meanwhile.
     Retiring,
     /// A rotation was asked for whose value comes from a Secret of somebody else, who has to change it there.
     SuppliedByOwner,
@@ -262,6 +275,8 @@ impl Reason {
             Self::ClickhousePermissionDenied => "ClickhousePermissionDenied",
             Self::ClickhouseError => "ClickhouseError",
             Self::OwnershipConflict => "OwnershipConflict",
+            Self::Adopting => "Adopting",
+            Self::Adopted => "Adopted",
             Self::Retiring => "Retiring",
             Self::SuppliedByOwner => "SuppliedByOwner",
             Self::DriftFound => "DriftFound",

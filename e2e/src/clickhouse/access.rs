@@ -119,6 +119,20 @@ pub(crate) enum Login {
     Refused,
 }
 
+impl Hosts {
+    /// Both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Any, _) | (_, Self::Any) => Self::Any,
+            (Self::None, hosts) | (hosts, Self::None) => hosts,
+            (Self::Listed(mut listed), Self::Listed(others)) => {
+                listed.extend(others);
+                Self::Listed(listed)
+            }
+        }
+    }
+}
+
 impl User {
     /// Judges a password against the methods; a method that is over only counts when no other one matches.
     pub(crate) fn login(&self, password: &str, now: Timestamp) -> Login {

@@ -2,8 +2,9 @@
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::adoption::Takeover;
 use super::desired::User;
-use super::ledger::Intent;
+use super::ledger::{Adoption, Intent};
 use super::quota;
 use super::request::Request;
 use super::right::{Right, rights_sql};
@@ -38,6 +39,10 @@ pub(crate) enum Action {
     },
     /// Takes requests back.
     WithdrawRequests(Vec<Request>),
+    /// Takes over what bears the stack's names and is not its own, as it was approved.
+    Adopt(Box<Takeover>),
+    /// Notes that adoptions are over.
+    SettleAdoption(Vec<Adoption>),
     /// Makes a database; fails when it exists.
     CreateDatabase(String),
     /// Makes a role; fails when it exists.
@@ -46,6 +51,10 @@ pub(crate) enum Action {
     CreateUser(User),
     /// Sets hosts, default roles and, when known, the passwords of a user that exists.
     AlterUser(User),
+    /// Lets the newest password of `desired`, where there is one, and its hosts log in as a user, besides those that it has.
+    OpenLogin(User),
+    /// Lets exactly the passwords of `desired`, where it has any, and its hosts log in as a user that was taken over.
+    CloseLogin(User),
     /// Adds rights.
     Grant {
         /// Role or user.
@@ -90,6 +99,38 @@ pub(crate) enum Action {
     Quota(quota::Change),
 }
 
+impl Action {
+    /// The entity that it makes, changes or drops; none for those of the ledger.
+    pub(crate) fn target(&self) -> Option<Entity> {
+        match self {
+            Self::CreateLedger
+            | Self::RecordIntents(_)
+            | Self::CloseIntents(_)
+            | Self::RetainIntents(_)
+            | Self::RecordRequest { .. }
+            | Self::WithdrawRequests(_)
+            | Self::Adopt(_)
+            | Self::SettleAdoption(_) => None,
+            Self::CreateDatabase(name) => Some(Entity::database(name)),
+            Self::CreateRole(name) | Self::DropRole(name) => Some(Entity::role(name)),
+            Self::CreateUser(user)
+            | Self::AlterUser(user)
+            | Self::OpenLogin(user)
+            | Self::CloseLogin(user)
+            | Self::AddPassword(user)
+            | Self::LimitPasswords(user) => Some(Entity::user(&user.name)),
+            Self::DropUser(name) | Self::ExpireUser(name, _) | Self::GrantRole { user: name, .. } => {
+                Some(Entity::user(name))
+            }
+            Self::Grant { to: entity, .. }
+            | Self::ReplaceGrants { of: entity, .. }
+            | Self::RevokeRole { from: entity, .. } => Some(entity.clone()),
+            Self::Rows(change) => Some(change.entity()),
+            Self::Quota(change) => Some(change.entity()),
+        }
+    }
+}
+
 impl std::fmt::Display for Action {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -112,12 +153,25 @@ impl std::fmt::Display for Action {
                 let entities = requests.iter().map(|request| &request.entity);
                 write!(formatter, "withdraw the request for {}", listed(entities))
             }
+            Self::Adopt(takeover) => {
+                write!(formatter, "take over {}, as {} says", listed(takeover.entities.iter()), takeover.hash)
+            }
+            Self::SettleAdoption(adoptions) => {
+                let entities = adoptions.iter().map(|adoption| &adoption.intent.entity);
+                write!(formatter, "note that {} is taken over", listed(entities))
+            }
             Self::CreateDatabase(name) => write!(formatter, "create database {name}"),
             Self::CreateRole(name) => write!(formatter, "create role {name}"),
             Self::CreateUser(user) => write!(formatter, "create user {}", user.name),
             Self::ExpireUser(name, until) => write!(formatter, "let user {name} end at {until}"),
             Self::AddPassword(user) => write!(formatter, "add a password of user {}", user.name),
             Self::LimitPasswords(user) => write!(formatter, "let older passwords of user {} end", user.name),
+            Self::OpenLogin(user) => {
+                write!(formatter, "let the stack log in as user {} besides others", user.name)
+            }
+            Self::CloseLogin(user) => {
+                write!(formatter, "let nobody but the stack log in as user {}", user.name)
+            }
             Self::AlterUser(user) => write!(formatter, "restore the login of user {}", user.name),
             Self::Grant { to, rights } => write!(formatter, "grant {} to {to}", rights_sql(rights)),
             Self::ReplaceGrants { of, rights } if rights.is_empty() => {

@@ -4,6 +4,8 @@ use uuid::Uuid;
 use weir_crds::Reason;
 
 use super::action::{Action, Claim};
+use super::adopt::take_over;
+use super::adoption::Refusal;
 use super::catalogue::{Catalogue, UNKNOWN_TABLE, fetch_catalogue, open_intents};
 use super::desired::PasswordHash;
 use super::ledger::{INTENTS, Intent, OwnershipConflict, State, head, insert_statement, widen_statement};
@@ -46,6 +48,20 @@ pub(crate) enum Error {
         /// The action, redacted.
         action: String,
     },
+    /// What would be taken over is not what was approved any more.
+    #[error("what was approved as {approved} has changed")]
+    PreviewChanged {
+        /// Hash of what was approved.
+        approved: String,
+    },
+    /// Something that was approved can never be taken over.
+    #[error("{entity} is never taken over")]
+    NotAdoptable {
+        /// What it is.
+        entity: Entity,
+        /// Why.
+        refusal: Refusal,
+    },
     /// A new login does not work on an endpoint.
     #[error("failed to prove the login of user {user} on {endpoint}")]
     Login {
@@ -72,7 +88,11 @@ impl Error {
         match self {
             Self::Statement { source, .. } => source.reason(),
             Self::Swallowed { .. } => Reason::ClickhouseError,
-            Self::Conflict(_) | Self::FixedByServer { .. } => Reason::OwnershipConflict,
+            Self::Conflict(_) | Self::FixedByServer { .. } | Self::NotAdoptable { .. } => {
+                Reason::OwnershipConflict
+            }
+            // The next pass shows what there is now.
+            Self::PreviewChanged { .. } => Reason::Progressing,
             Self::Login { source: Some(source), .. } if source.is_transient() => source.reason(),
             Self::Login { .. } | Self::Rights { .. } => Reason::LoginNotProven,
         }
@@ -91,6 +111,10 @@ impl Error {
                     "could not {action}: it is defined in users.xml; remove it there, or give the stack another name"
                 )
             }
+            Self::PreviewChanged { approved } => format!(
+                "what weir.dev/adopt={approved} approved has changed since, so nothing was taken over; status.adoption shows what it is now"
+            ),
+            Self::NotAdoptable { entity, refusal } => format!("{entity} is never taken over: {refusal}"),
             Self::Login { user, endpoint, .. } => format!(
                 "user {user} cannot log in on {endpoint} yet; with several replicas, check that access entities are replicated"
             ),
@@ -105,6 +129,9 @@ impl Error {
 pub(crate) async fn apply(connection: &Connection, owner: &Owner, action: &Action) -> Result<(), Error> {
     if let Action::RecordIntents(claims) = action {
         return record_intents(connection, owner, claims, action).await;
+    }
+    if let Action::Adopt(takeover) = action {
+        return take_over(connection, owner, takeover, action).await;
     }
     for statement in statements(action, &PasswordHash::unknown()) {
         if let Err(source) = connection.execute(&statement).await {
@@ -183,11 +210,11 @@ async fn record_intents(
     Err(OwnershipConflict { entity: first_lost.entity.clone(), owner: owner_of(first_lost) }.into())
 }
 
-fn swallowed(action: &Action, connection: &Connection) -> Error {
+pub(super) fn swallowed(action: &Action, connection: &Connection) -> Error {
     Error::Swallowed { action: action.to_string(), endpoint: connection.endpoint().to_owned() }
 }
 
-fn new_intent(owner: &Owner, claim: &Claim) -> Intent {
+pub(super) fn new_intent(owner: &Owner, claim: &Claim) -> Intent {
     Intent {
         entity: claim.entity.clone(),
         class: claim.class,
@@ -197,7 +224,7 @@ fn new_intent(owner: &Owner, claim: &Claim) -> Intent {
     }
 }
 
-fn refused(action: &Action, source: clickhouse::Error) -> Error {
+pub(super) fn refused(action: &Action, source: clickhouse::Error) -> Error {
     let entity = match action {
         Action::CreateDatabase(name) => Some(Entity::database(name)),
         Action::CreateRole(name) => Some(Entity::role(name)),
@@ -210,6 +237,10 @@ fn refused(action: &Action, source: clickhouse::Error) -> Error {
         | Action::RetainIntents(_)
         | Action::RecordRequest { .. }
         | Action::WithdrawRequests(_)
+        | Action::Adopt(_)
+        | Action::SettleAdoption(_)
+        | Action::OpenLogin(_)
+        | Action::CloseLogin(_)
         | Action::AlterUser(_)
         | Action::ExpireUser(..)
         | Action::AddPassword(_)

@@ -8,13 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::ledger::{self, Intent, IntentRow};
+use super::action::Action;
+use super::ledger::adoption::{self, AdoptionRow};
+use super::ledger::{self, Adoption, Intent, IntentRow};
 use super::profile::{Automatic, Setting};
 use super::quota::QuotaState;
 use super::request::{self, Request, RequestRow};
 use super::right::{GrantRow, Grants, PrivilegeRow, Privileges};
 use super::rows::{PolicyName, PolicyState};
-use super::{Desired, Entity, Kind};
+use super::{Desired, Entity, Kind, Owner};
 use crate::clickhouse::{Connection, Error};
 
 /// Code with which ClickHouse refuses a table that does not exist.
@@ -45,6 +47,8 @@ pub(crate) struct Catalogue {
     pub(super) automatic: Automatic,
     /// Open claims, oldest first; `None` when the ledger does not exist yet.
     pub(crate) intents: Option<Vec<Intent>>,
+    /// Adoptions whose claims are open.
+    pub(crate) adoptions: Vec<Adoption>,
     /// Requests for names of others that were refused, oldest first.
     pub(super) requests: Vec<Request>,
     /// The other endpoints, each with what it holds or why it could not be read.
@@ -89,6 +93,7 @@ async fn fetch_endpoint(connection: &Connection) -> Result<Catalogue, Error> {
     let grants = connection.rows::<GranteeRow<GrantRow>>("SELECT * FROM system.grants").await?;
     let role_grants = connection.rows::<GranteeRow<RoleGrantRow>>("SELECT * FROM system.role_grants").await?;
     let intents = fetch_intents(connection, databases.contains(ledger::DATABASE)).await?;
+    let adoptions = fetch_adoptions(connection, intents.as_deref()).await?;
     let requests = if intents.is_some() { fetch_requests(connection).await? } else { Vec::new() };
     Ok(Catalogue {
         administrator: connection.user().to_owned(),
@@ -101,6 +106,7 @@ async fn fetch_endpoint(connection: &Connection) -> Result<Catalogue, Error> {
         privileges,
         automatic: settings::fetch_automatic(connection).await?,
         intents,
+        adoptions,
         requests,
         databases,
         others: Vec::new(),
@@ -124,6 +130,16 @@ pub(super) async fn open_intents(connection: &Connection) -> Result<Vec<Intent>,
     Ok(rows.into_iter().map(Intent::from).collect())
 }
 
+/// Reads the adoptions of open claims; none where nothing was ever taken over.
+async fn fetch_adoptions(connection: &Connection, open: Option<&[Intent]>) -> Result<Vec<Adoption>, Error> {
+    let Some(open) = open else { return Ok(Vec::new()) };
+    match connection.rows::<AdoptionRow>(&adoption::query()).await {
+        Ok(rows) => Ok(adoption::of_open(rows, open)),
+        Err(error) if error.code() == Some(UNKNOWN_TABLE) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads the refused requests; none where an older operator made the ledger and nothing was refused since.
 async fn fetch_requests(connection: &Connection) -> Result<Vec<Request>, Error> {
     match connection.rows::<RequestRow>(&request::open_query()).await {
@@ -145,7 +161,15 @@ impl Catalogue {
     /// Endpoints that do not hold all of the desired access yet, or could not be read, each with why.
     pub(crate) fn lagging(&self, desired: &Desired) -> Vec<(String, Option<Error>)> {
         let desired = &desired.beside_others(self);
-        let behind = |other: &Catalogue| !super::plan::entity_actions(desired, other, &|_| true).is_empty();
+        // What only the end of an adoption changes is no lag; the first endpoint alone knows of it.
+        let waits = |action: &Action| match action {
+            Action::AlterUser(user) => {
+                super::is_half_adopted(&desired.owner, self, &Entity::user(&user.name))
+            }
+            _ => false,
+        };
+        let behind =
+            |other: &Catalogue| !super::plan::entity_actions(desired, other, &|_| true).iter().all(waits);
         let lag = |(endpoint, read): &(String, Result<Self, Error>)| match read {
             Ok(other) => behind(other).then(|| (endpoint.clone(), None)),
             Err(error) => Some((endpoint.clone(), Some(error.clone()))),
@@ -164,6 +188,18 @@ impl Catalogue {
             }
             Kind::Quota => self.quotas.contains_key(&entity.name),
         }
+    }
+
+    /// What narrows readers, where the entity is that.
+    pub(super) fn limits_of(&self, entity: &Entity) -> (Option<&PolicyState>, Option<&QuotaState>) {
+        let policy = PolicyName::parse(&entity.name).filter(|_| entity.kind == Kind::RowPolicy);
+        let quota = self.quotas.get(&entity.name).filter(|_| entity.kind == Kind::Quota);
+        (policy.and_then(|name| self.policies.get(&name)), quota)
+    }
+
+    /// Whether an entity belongs to another stack.
+    pub(crate) fn is_of_another(&self, owner: &Owner, entity: &Entity) -> bool {
+        ledger::head(self.open_intents(), entity).is_some_and(|intent| !owner.succeeds(&intent.owner))
     }
 
     pub(super) fn open_intents(&self) -> &[Intent] {

@@ -3,22 +3,26 @@
 use std::collections::BTreeSet;
 
 use super::action::Action;
+use super::adoption::is_held;
 use super::catalogue::Catalogue;
 use super::desired::{Desired, PasswordHash};
 use super::ledger::Intent;
 use super::plan::{drops, withdrawals};
 use super::statement::statements;
-use super::{Class, Owner, QuotaChange, RowsChange};
+use super::{Class, Kind, Owner, QuotaChange, RowsChange};
 
 /// Drops the stack's users and roles, keeps its data with a note in the ledger, and takes its requests back. Empty when that has been done.
 pub(crate) fn deletion(owner: &Owner, catalogue: &Catalogue) -> Vec<Action> {
     let own = |intent: &&Intent| owner.succeeds(&intent.owner);
-    let (kept, dropped): (Vec<_>, Vec<_>) = catalogue
-        .open_intents()
-        .iter()
-        .filter(own)
-        .cloned()
-        .partition(|intent| intent.class.stays_with_data());
+    // Another stack's users hold it: it stays for whoever takes it over, with what narrows them.
+    let is_held = |intent: &Intent| is_held(owner, catalogue, &intent.entity).is_some();
+    let are_others_narrowed = catalogue.open_intents().iter().filter(own).any(is_held);
+    let narrows = |intent: &Intent| matches!(intent.entity.kind, Kind::RowPolicy | Kind::Quota);
+    let stays = |intent: &Intent| {
+        intent.class.stays_with_data() || is_held(intent) || are_others_narrowed && narrows(intent)
+    };
+    let (kept, dropped): (Vec<_>, Vec<_>) =
+        catalogue.open_intents().iter().filter(own).cloned().partition(stays);
     let mut actions = drops(catalogue, dropped);
     let unmarked: Vec<_> = kept.into_iter().filter(|intent| !intent.retained).collect();
     if !unmarked.is_empty() {

@@ -9,22 +9,29 @@
 //! them through merges here, so whoever reads the ledger after its own insert sees every claim that is older than its own.
 //! No later insert can come before. That is what makes the answer depend on the ledger alone:
 //!
-//! 1. A claim is only made for a name that does not exist, or that an earlier stack of the same name and place left behind.
+//! 1. A claim is made for a name that does not exist, or that an earlier stack of the same name and place left behind; see 5
+//!    for others.
 //! 2. It is inserted, then read back; who is not first closes its claim again and reports the owner.
 //! 3. Only then comes a plain CREATE. Crashed before it: the claim is found open, the entity missing, CREATE is sent.
 //!    Crashed after it: the claim is found open and first, so the entity is this stack's.
 //! 4. A refused statement ends the pass, so the claims of what does not exist yet are closed; the next pass makes them anew.
 //!    "Exists already" means that somebody else was faster: that claim is closed too, and the name is reported as foreign.
-//! 5. A drop comes before the `closed` row. Crashed between: the claim is open, the entity missing, `closed` is written.
+//! 5. What exists and is not the stack's own is claimed only when somebody approved exactly that: one block holds that claim
+//!    and closes those of the owner before (see `adopt`, and `adoption` below for what is noted of it).
+//! 6. A drop comes before the `closed` row. Crashed between: the claim is open, the entity missing, `closed` is written.
 //!
 //! What remains: a name that somebody makes by hand while a claim of it is open and its CREATE was not answered, which is
 //! between a crash or an outage and the next pass that reaches ClickHouse, is taken for the stack's. The table is not
 //! replicated yet; with several endpoints the first one holds it.
 
+pub(super) mod adoption;
+
 use serde::Deserialize;
 
 use super::{Class, Entity, Kind, Owner, request};
 use crate::quote::literal;
+
+pub(crate) use adoption::Adoption;
 
 /// Database of the ledger.
 pub(super) const DATABASE: &str = "weir_ledger";
@@ -115,7 +122,12 @@ impl State {
 
 /// Adds one row for each claim, in one block.
 pub(super) fn insert_statement(intents: &[Intent], state: State) -> String {
-    let row = |intent: &Intent| {
+    rows_statement(intents.iter().map(|intent| (intent, state)))
+}
+
+/// Adds rows of several states, in one block.
+pub(super) fn rows_statement<'a>(rows: impl IntoIterator<Item = (&'a Intent, State)>) -> String {
+    let row = |(intent, state): (&Intent, State)| {
         let Intent { entity, class, owner, nonce, retained: _ } = intent;
         let Owner { cluster_id, namespace, name, uid } = owner;
         let values = [
@@ -131,7 +143,7 @@ pub(super) fn insert_statement(intents: &[Intent], state: State) -> String {
         ];
         format!("({})", values.map(literal).join(", "))
     };
-    let rows: Vec<_> = intents.iter().map(row).collect();
+    let rows: Vec<_> = rows.into_iter().map(row).collect();
     format!(
         "INSERT INTO {DATABASE}.intents (nonce, state, kind, name, class, cluster, namespace, stack, uid) VALUES {}",
         rows.join(", ")

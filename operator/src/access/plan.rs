@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::jiff::Timestamp;
 
 use super::action::{Action, Claim};
+use super::adoption::{is_half_adopted, is_held};
 use super::catalogue::{Catalogue, UserState};
 use super::desired::{Desired, Password, PasswordHash, Role, User};
 use super::ledger::{self, Intent, OwnershipConflict};
@@ -23,7 +24,7 @@ pub(crate) struct Plan {
 }
 
 /// How a name stands towards the stack.
-enum Standing {
+pub(super) enum Standing {
     /// The stack's own claim owns it.
     Own,
     /// Nobody has it; it can be claimed.
@@ -65,8 +66,10 @@ pub(crate) fn plan(desired: &Desired, catalogue: &Catalogue) -> Plan {
 }
 
 /// The action that lets the newest of the passwords of `desired` log in as a user that exists.
-pub(crate) fn add_password(desired: &Desired, user: &str) -> Option<Action> {
-    desired.users.iter().find(|candidate| candidate.name == user).cloned().map(Action::AddPassword)
+pub(crate) fn add_password(desired: &Desired, catalogue: &Catalogue, user: &str) -> Option<Action> {
+    let half = is_half_adopted(&desired.owner, catalogue, &Entity::user(user));
+    let add = if half { Action::OpenLogin } else { Action::AddPassword };
+    desired.users.iter().find(|candidate| candidate.name == user).cloned().map(add)
 }
 
 /// The action that lets exactly the passwords of `desired` log in as a user, one of them until a moment.
@@ -84,12 +87,15 @@ pub(crate) fn limit_passwords(
     (!passwords.is_empty()).then(|| Action::LimitPasswords(User { passwords, ..user.clone() }))
 }
 
-/// The action that gives a user the passwords of `desired` again, for a login that could not be proven.
-pub(crate) fn restore_login(desired: &Desired, user: &str) -> Option<Action> {
-    desired.users.iter().find(|candidate| candidate.name == user).cloned().map(Action::AlterUser)
+/// The action that gives a user the passwords of `desired` again, for a login that could not be proven; besides those that
+/// it has, where it was taken over and is not in line yet.
+pub(crate) fn restore_login(desired: &Desired, catalogue: &Catalogue, user: &str) -> Option<Action> {
+    let half = is_half_adopted(&desired.owner, catalogue, &Entity::user(user));
+    let restore = if half { Action::OpenLogin } else { Action::AlterUser };
+    desired.users.iter().find(|candidate| candidate.name == user).cloned().map(restore)
 }
 
-fn standing(desired: &Desired, catalogue: &Catalogue, entity: &Entity) -> Standing {
+pub(super) fn standing(desired: &Desired, catalogue: &Catalogue, entity: &Entity) -> Standing {
     let taken = |owner| Standing::Taken(OwnershipConflict { entity: entity.clone(), owner });
     let own_account = entity.kind == Kind::User && entity.name == catalogue.administrator;
     match ledger::head(catalogue.open_intents(), entity) {
@@ -161,8 +167,12 @@ fn stale_migrations(desired: &Desired, catalogue: &Catalogue) -> Vec<Action> {
 
 /// Drops users of the stack by name, before anything else is looked at.
 pub(crate) fn revocations(desired: &Desired, catalogue: &Catalogue, users: &BTreeSet<String>) -> Vec<Action> {
-    let is_revoked =
-        |intent: &&Intent| intent.entity.kind == Kind::User && users.contains(&intent.entity.name);
+    // A user that was taken over serves those who had it before, until the stack's pods are proven.
+    let is_revoked = |intent: &&Intent| {
+        intent.entity.kind == Kind::User
+            && users.contains(&intent.entity.name)
+            && !is_half_adopted(&desired.owner, catalogue, &intent.entity)
+    };
     drops(catalogue, unwanted(desired, catalogue).filter(is_revoked).cloned().collect())
 }
 
@@ -180,7 +190,7 @@ pub(super) fn entity_actions(
     let (definers, logins): (Vec<_>, Vec<_>) =
         desired.users.iter().partition(|user| user.class == Class::Definer);
     for user in definers.into_iter().filter(|user| ours(&Entity::user(&user.name))) {
-        actions.extend(user_actions(user, catalogue));
+        actions.extend(user_actions(&desired.owner, user, catalogue));
     }
     let for_everybody = desired.policies.iter().filter(|policy| policy.role.is_none());
     actions.extend(rows::additions(for_everybody, catalogue, ours));
@@ -189,7 +199,7 @@ pub(super) fn entity_actions(
     }
     let role_is_ours = |user: &&User| user.role.as_ref().is_none_or(|role| ours(&Entity::role(role)));
     for user in logins.into_iter().filter(|user| ours(&Entity::user(&user.name))).filter(role_is_ours) {
-        actions.extend(user_actions(user, catalogue));
+        actions.extend(user_actions(&desired.owner, user, catalogue));
     }
     actions
 }
@@ -216,11 +226,16 @@ fn role_actions(
     actions
 }
 
-fn user_actions(user: &User, catalogue: &Catalogue) -> Vec<Action> {
+fn user_actions(owner: &Owner, user: &User, catalogue: &Catalogue) -> Vec<Action> {
     let entity = Entity::user(&user.name);
     let mut actions = Vec::new();
     match catalogue.users.get(&user.name) {
         None => actions.push(Action::CreateUser(user.clone())),
+        Some(state) if is_half_adopted(owner, catalogue, &entity) => {
+            // Its passwords are asked for by a proof.
+            let open = Action::OpenLogin(User { passwords: Vec::new(), ..user.clone() });
+            actions.extend((!lets_in(user, state)).then_some(open));
+        }
         Some(state) if !is_as_desired(user, state, &catalogue.automatic) => {
             actions.push(Action::AlterUser(User { passwords: Vec::new(), ..user.clone() }));
         }
@@ -236,7 +251,7 @@ fn user_actions(user: &User, catalogue: &Catalogue) -> Vec<Action> {
     actions
 }
 
-fn is_as_desired(user: &User, state: &UserState, automatic: &Automatic) -> bool {
+pub(super) fn is_as_desired(user: &User, state: &UserState, automatic: &Automatic) -> bool {
     let canonical = |networks: &BTreeSet<String>| -> BTreeSet<String> {
         networks.iter().map(|network| canonical_network(network)).collect()
     };
@@ -249,6 +264,19 @@ fn is_as_desired(user: &User, state: &UserState, automatic: &Automatic) -> bool 
         settings.iter().map(|setting| setting.clone().canonical(automatic)).collect()
     };
     hosts && state.default_roles_all && settings(&state.settings) == settings(&user.settings)
+}
+
+/// Whether a user that was taken over lets the stack in, whoever else it lets in.
+fn lets_in(user: &User, state: &UserState) -> bool {
+    let hosts = match &user.hosts {
+        Hosts::None => return true,
+        Hosts::Any => state.any_host,
+        Hosts::Networks(networks) => {
+            let held: BTreeSet<_> = state.networks.iter().map(|network| canonical_network(network)).collect();
+            state.any_host || networks.iter().all(|network| held.contains(&canonical_network(network)))
+        }
+    };
+    hosts && state.default_roles_all
 }
 
 fn grant(to: Entity, rights: &[Right], catalogue: &Catalogue) -> Option<Action> {
@@ -294,6 +322,9 @@ fn owns(desired: &Desired, catalogue: &Catalogue, entity: &Entity) -> bool {
 
 fn reduce(desired: &Desired, of: Entity, rights: &[Right], catalogue: &Catalogue) -> Option<Action> {
     let held = catalogue.grants.get(&of).filter(|_| owns(desired, catalogue, &of))?;
+    if is_held(&desired.owner, catalogue, &of).is_some() {
+        return None;
+    }
     held.has_surplus(rights, &catalogue.privileges)
         .then(|| Action::ReplaceGrants { of, rights: rights.to_vec() })
 }
@@ -307,6 +338,9 @@ fn revoke_roles(
     let Some(held) = catalogue.role_grants.get(from).filter(|_| owns(desired, catalogue, from)) else {
         return Vec::new();
     };
+    if is_held(&desired.owner, catalogue, from).is_some() {
+        return Vec::new();
+    }
     let surplus = held.iter().filter(|role| Some(role.as_str()) != wanted);
     surplus.map(|role| Action::RevokeRole { role: role.clone(), from: from.clone() }).collect()
 }

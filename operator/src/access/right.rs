@@ -205,8 +205,14 @@ impl Grants {
 
     /// Whether anything is held that is not desired.
     pub(crate) fn has_surplus(&self, desired: &[Right], privileges: &Privileges) -> bool {
+        self.excess || !self.surplus(desired, privileges).is_empty()
+    }
+
+    /// Rights that are held and not desired.
+    pub(crate) fn surplus(&self, desired: &[Right], privileges: &Privileges) -> Vec<Right> {
         let wanted: BTreeSet<Right> = desired.iter().flat_map(|right| privileges.expand(right)).collect();
-        self.excess || self.rights.iter().any(|held| !wanted.iter().any(|right| covers(right, held)))
+        let is_surplus = |held: &&Right| !wanted.iter().any(|right| covers(right, held));
+        self.rights.iter().filter(is_surplus).cloned().collect()
     }
 
     // A denial counts against the wider right that it was cut out of, not against a narrower one granted inside it.

@@ -61,7 +61,7 @@ impl PolicyName {
         Entity { kind: Kind::RowPolicy, name: self.to_string() }
     }
 
-    fn sql(&self) -> String {
+    pub(super) fn sql(&self) -> String {
         let Self { name, database, table } = self;
         format!("{} ON {}.{}", identifier(name), identifier(database), identifier(table))
     }

@@ -4,8 +4,8 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::action::Action;
 use super::desired::{Password, PasswordHash, User};
-use super::ledger::{REQUESTS, State, create_statements, insert_statement, widen_statement};
-use super::profile::{hosts_sql, settings_sql};
+use super::ledger::{REQUESTS, State, adoption, create_statements, insert_statement, widen_statement};
+use super::profile::{Hosts, hosts_sql, settings_sql};
 use super::request::{self, State as RequestState};
 use super::right::rights_sql;
 use super::{Entity, Kind};
@@ -16,7 +16,11 @@ use crate::quote::{identifier, literal};
 pub(super) fn statements(action: &Action, unknown: &PasswordHash) -> Vec<String> {
     match action {
         Action::CreateLedger => create_statements(),
-        Action::RecordIntents(_) => Vec::new(),
+        Action::RecordIntents(_) | Action::Adopt(_) => Vec::new(),
+        Action::SettleAdoption(adoptions) => {
+            vec![adoption::insert_statement(adoptions, adoption::State::Settled)]
+        }
+        Action::OpenLogin(user) => vec![open_login(user)],
         Action::CloseIntents(intents) => vec![insert_statement(intents, State::Closed)],
         Action::RetainIntents(intents) => vec![insert_statement(intents, State::Retained)],
         Action::RecordRequest { entity, asker } => {
@@ -32,7 +36,7 @@ pub(super) fn statements(action: &Action, unknown: &PasswordHash) -> Vec<String>
         Action::CreateDatabase(name) => vec![format!("CREATE DATABASE {}", identifier(name))],
         Action::CreateRole(name) => vec![format!("CREATE ROLE {}", identifier(name))],
         Action::CreateUser(user) => vec![create_user(user, unknown)],
-        Action::AlterUser(user) => vec![alter_user(user)],
+        Action::AlterUser(user) | Action::CloseLogin(user) => vec![alter_user(user)],
         Action::AddPassword(user) | Action::LimitPasswords(user) => {
             vec![format!("ALTER USER {} {}", identifier(&user.name), identified(&user.passwords))]
         }
@@ -80,6 +84,17 @@ fn alter_user(user: &User) -> String {
         if user.passwords.is_empty() { String::new() } else { format!("{} ", identified(&user.passwords)) };
     let (name, hosts) = (identifier(&user.name), hosts_sql(&user.hosts));
     format!("ALTER USER {name} {passwords}{hosts} DEFAULT ROLE ALL {}", settings_sql(&user.settings))
+}
+
+// Adds to what the user has: whoever logs in as it goes on doing so.
+fn open_login(user: &User) -> String {
+    let newest: Vec<_> = user.passwords.iter().take(1).cloned().collect();
+    let password = if newest.is_empty() { String::new() } else { format!("ADD {} ", identified(&newest)) };
+    let hosts = match &user.hosts {
+        Hosts::None => String::new(),
+        hosts @ (Hosts::Any | Hosts::Networks(_)) => format!("ADD {} ", hosts_sql(hosts)),
+    };
+    format!("ALTER USER {} {password}{hosts}DEFAULT ROLE ALL", identifier(&user.name))
 }
 
 // The whole list, so that a password which stays is never absent. Without a salt: a password is 32 random bytes, or 24

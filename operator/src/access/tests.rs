@@ -1,5 +1,6 @@
 //! Access as a whole: plans against a model of ClickHouse, and the same actions against a real one.
 
+mod adoption;
 pub(crate) mod model;
 mod narrowing;
 mod planning;

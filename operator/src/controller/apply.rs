@@ -128,6 +128,9 @@ async fn act(
             memory.distrust_catalogue();
             let applied = access::apply(connection(tools)?, tools.owner, action).await;
             memory.distrust_catalogue();
+            if let access::Action::Adopt(takeover) = action {
+                memory.doubt_logins(takeover.users());
+            }
             applied.map_err(|error| Failure::Access(Box::new(error)))
         }
         Action::Generate(generate) => secret::generate(tools, generate).await,
@@ -310,28 +313,5 @@ fn object(action: &Action) -> String {
 }
 
 fn changed(action: &access::Action) -> String {
-    match action {
-        access::Action::CreateLedger
-        | access::Action::RecordIntents(_)
-        | access::Action::CloseIntents(_)
-        | access::Action::RetainIntents(_)
-        | access::Action::RecordRequest { .. }
-        | access::Action::WithdrawRequests(_) => "ownership ledger".into(),
-        access::Action::CreateDatabase(name) => format!("database {name}"),
-        access::Action::CreateRole(name) | access::Action::DropRole(name) => format!("role {name}"),
-        access::Action::CreateUser(user)
-        | access::Action::AlterUser(user)
-        | access::Action::AddPassword(user)
-        | access::Action::LimitPasswords(user) => format!("user {}", user.name),
-        access::Action::DropUser(name)
-        | access::Action::ExpireUser(name, _)
-        | access::Action::GrantRole { user: name, .. } => {
-            format!("user {name}")
-        }
-        access::Action::Grant { to: entity, .. }
-        | access::Action::ReplaceGrants { of: entity, .. }
-        | access::Action::RevokeRole { from: entity, .. } => entity.to_string(),
-        access::Action::Rows(change) => change.entity().to_string(),
-        access::Action::Quota(change) => change.entity().to_string(),
-    }
+    action.target().map_or_else(|| "ownership ledger".into(), |entity| entity.to_string())
 }

@@ -84,7 +84,18 @@ fn leftovers(ctx: &Context, stack: &AnalyticsStack, observed: &Observed, memory:
     let desired = build_desired(&checked, &owner(ctx, stack), observed);
     let mut known = known_users(&checked, &observed.status, observed.jobs.keys());
     known.extend(memory.proven.keys().cloned());
-    access::leftovers_sql(&access::leftovers(&desired.access, &known))
+    access::leftovers_sql(&own_leftovers(&observed.status, access::leftovers(&desired.access, &known)))
+}
+
+/// Without what is known to be somebody else's. Where status has no room for all of that, nothing is named.
+fn own_leftovers(status: &AnalyticsStackStatus, mut leftovers: Vec<access::Action>) -> Vec<access::Action> {
+    let Some(adoption) = &status.adoption else { return leftovers };
+    let is_others = |action: &access::Action| {
+        let target = action.target().map(|entity| entity.to_string());
+        adoption.entities.iter().any(|listed| Some(&listed.entity) == target.as_ref())
+    };
+    leftovers.retain(|action| adoption.omitted.is_none() && !is_others(action));
+    leftovers
 }
 
 /// Users that there are without their Secrets, which a foreground deletion takes first: those that status and the Jobs
@@ -111,6 +122,19 @@ mod tests {
 
     use super::*;
     use crate::controller::fixture;
+
+    #[test]
+    fn what_is_left_behind_never_names_what_belongs_to_another_stack() {
+        let action = |role: &str| access::Action::DropRole(role.into());
+        let leftovers = vec![action("own"), action("theirs")];
+        let listed = weir_crds::AdoptedEntity { entity: "role theirs".into(), ..Default::default() };
+        let adoption = weir_crds::AdoptionStatus { entities: vec![listed], ..Default::default() };
+        let mut status = AnalyticsStackStatus { adoption: Some(adoption), ..Default::default() };
+        assert_eq!(own_leftovers(&status, leftovers.clone()), [action("own")]);
+        status.adoption.as_mut().unwrap().omitted = Some(1);
+        assert_eq!(own_leftovers(&status, leftovers.clone()), []);
+        assert_eq!(own_leftovers(&AnalyticsStackStatus::default(), leftovers.clone()), leftovers);
+    }
 
     #[test]
     fn users_are_known_without_their_secrets() {

@@ -57,6 +57,7 @@ pub(crate) fn observed() -> Observed {
         Fault::dependency("ClickHouse/https://db", Reason::ClickhouseUnreachable, "it does not answer");
     Observed {
         now: Timestamp::UNIX_EPOCH,
+        owner: owner(),
         has_finalizer: true,
         dependencies: Vec::new(),
         image: Ok(image()),
@@ -73,6 +74,7 @@ pub(crate) fn observed() -> Observed {
         lost_claims: BTreeSet::new(),
         consumers: Consumers::Known(Vec::new()),
         evidence: BTreeMap::new(),
+        fixed: BTreeSet::new(),
         proven: BTreeSet::new(),
         refused: BTreeSet::new(),
         status: AnalyticsStackStatus::default(),

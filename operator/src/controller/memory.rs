@@ -10,7 +10,7 @@ use weir_crds::AnalyticsStackStatus;
 
 use super::child::{AppliedChild, ChildKey};
 use super::pod_report::PodReport;
-use crate::access::{Forms, Wanted};
+use crate::access::{Entity, Forms, Wanted};
 use crate::clickhouse::Connection;
 
 /// Time for which a proven login is believed.
@@ -29,6 +29,8 @@ pub(crate) struct Memory {
     pub(crate) forms: Option<(Option<Instant>, Wanted, Forms)>,
     /// Moment of the last change in ClickHouse; what was read before says nothing.
     pub(crate) changed: Option<Instant>,
+    /// What was asked last about entities that are not the stack's own.
+    pub(crate) probe: Option<Probe>,
     /// Users whose login was proven, with the Secret that held the password.
     pub(crate) proven: BTreeMap<String, Instant>,
     /// Users whose login was refused when it was last tried.
@@ -41,6 +43,17 @@ pub(crate) struct Memory {
     pub(crate) status: Option<(u64, AnalyticsStackStatus)>,
     /// What failed last and how often in a row.
     pub(crate) failures: Option<(String, u32)>,
+}
+
+/// Which of the entities that are not a stack's own cannot be changed.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    /// What was asked about.
+    pub(crate) entities: Vec<Entity>,
+    /// Those that cannot be changed.
+    pub(crate) fixed: BTreeSet<Entity>,
+    /// When it is asked again.
+    pub(crate) expires: Instant,
 }
 
 impl Memory {
@@ -59,6 +72,14 @@ impl Memory {
             !is_known && since_start < PROOF_LIFETIME.mul_f64(fraction(user))
         };
         fresh.map(|(user, _)| user.clone()).chain(published.filter(is_waiting)).collect()
+    }
+
+    /// Takes users for those whose login was refused: the next pass lets the stack in before it proves them.
+    pub(crate) fn doubt_logins<'a>(&mut self, users: impl Iterator<Item = &'a String>) {
+        for user in users {
+            self.proven.remove(user);
+            self.refused.insert(user.clone());
+        }
     }
 
     /// Demands that the catalogue be read again before the next plan.

@@ -1,5 +1,6 @@
 //! Reads what a pass needs: children from the watches, referenced Secrets, the registry and ClickHouse.
 
+mod adoption;
 mod clickhouse;
 mod consumers;
 mod dependencies;
@@ -79,6 +80,10 @@ pub(crate) async fn observe(
             }
         }
         observed.evidence = evidence::evidence(ctx, stack, connection, &observed).await;
+        match adoption::fixed(ctx, stack, connection, &observed, memory).await {
+            Ok(fixed) => observed.fixed = fixed,
+            Err(fault) => observed.catalogue = Err(fault),
+        }
     }
     observed.dependencies = dependencies.faults;
     let ca_pem = observed.ca_of_pods(dependencies.ca_pem, dependencies.ca_copy);
@@ -107,6 +112,7 @@ fn children(
     let workloads = deployments.chain(sets).map(|workload| (workload.key.kind, workload));
     Observed {
         now,
+        owner: super::owner(ctx, stack),
         has_finalizer: stack.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
         dependencies: Vec::new(),
         image: Err(super::observed::Fault::dependency(
@@ -129,6 +135,7 @@ fn children(
         lost_claims: BTreeSet::new(),
         consumers: super::consumers::Consumers::Unasked,
         evidence: BTreeMap::new(),
+        fixed: BTreeSet::new(),
         live,
         applied: memory.applied.clone(),
         proven: memory.proven_users(published_users(&owned.secrets), tokio::time::Instant::now()),

@@ -18,7 +18,7 @@ use super::rotation::Evidence;
 use super::stack::{Image, Stack};
 use super::supply::Supplied;
 use super::workload::Workload;
-use crate::access::{Catalogue, Forms};
+use crate::access::{Catalogue, Entity, Forms, Owner};
 
 /// Something that a stack needs and that could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,8 @@ impl Fault {
 pub(crate) struct Observed {
     /// When it was observed.
     pub(crate) now: Timestamp,
+    /// The stack as owner in ClickHouse.
+    pub(crate) owner: Owner,
     /// Whether the stack carries the finalizer.
     pub(crate) has_finalizer: bool,
     /// Referenced Secrets that cannot be used.
@@ -77,6 +79,8 @@ pub(crate) struct Observed {
     pub(crate) consumers: Consumers,
     /// Use of the old users that are about to go, by name.
     pub(crate) evidence: BTreeMap<String, Evidence>,
+    /// Roles and users in the way of the stack that statements cannot change.
+    pub(crate) fixed: BTreeSet<Entity>,
     /// Users whose login was proven lately.
     pub(crate) proven: BTreeSet<String>,
     /// Users whose login was refused when it was last tried.

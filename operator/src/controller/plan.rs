@@ -5,6 +5,7 @@
 //! not computed.
 
 mod access;
+mod adoption;
 pub(crate) mod deletion;
 mod drift;
 mod lag;
@@ -21,6 +22,7 @@ mod tests;
 mod turn;
 mod workload;
 
+pub(crate) use adoption::{handled as handled_adopt, preview};
 pub(crate) use drift::{access_order, cause, drift};
 pub(crate) use rollout::waits as rollout_waits;
 pub(crate) use step::{Action, Generate, Hold, Proof, Step};
@@ -95,11 +97,12 @@ impl Steps {
 /// Plans a pass for a stack that is not being deleted.
 pub(crate) fn plan(view: &View<'_>) -> Plan {
     let mut steps = Steps::default();
-    let phases: [fn(&View<'_>, &mut Steps); 14] = [
+    let phases: [fn(&View<'_>, &mut Steps); 15] = [
         finalizer,
         turn::revocations,
         dependencies,
         migration::lost_database,
+        adoption::adoption,
         access::additions,
         access::credentials,
         workload::surroundings,

@@ -106,6 +106,30 @@ pub(crate) async fn repaired(ctx: &Context, stack: &AnalyticsStack, cause: &str)
     publish(ctx, stack, event).await;
 }
 
+/// Tells what was taken over, once status is about to say that the request for it was carried out.
+pub(crate) async fn adopted(
+    ctx: &Context,
+    stack: &AnalyticsStack,
+    previous: &AnalyticsStackStatus,
+    handled: Option<&str>,
+) {
+    let Some(hash) = handled.filter(|hash| previous.last_handled_adopt.as_deref() != Some(hash)) else {
+        return;
+    };
+    let shown = previous.adoption.iter().flat_map(|adoption| &adoption.entities);
+    let entities: Vec<_> = shown.map(|entity| entity.entity.as_str()).collect();
+    let note = format!("taken over, as weir.dev/adopt={hash} approved: {}", entities.join(", "));
+    let event = Event {
+        type_: EventType::Normal,
+        reason: Reason::Adopted.as_str().into(),
+        note: Some(cut(&note)),
+        action: "Adopt".into(),
+        secondary: None,
+    };
+    tracing::info!(entities = entities.join(", "), hash, "entities in ClickHouse were taken over");
+    publish(ctx, stack, event).await;
+}
+
 /// An event that is lost costs nobody anything: status says the same.
 async fn publish(ctx: &Context, stack: &AnalyticsStack, event: Event) {
     if let Err(error) = ctx.recorder.publish(&event, &stack.object_ref(&())).await {

@@ -1,5 +1,6 @@
 //! From what a pass did and what it waits for to a status value. Pure; runs for failures too.
 
+pub(crate) mod adoption;
 mod conditions;
 #[cfg(test)]
 mod kstatus;
@@ -10,8 +11,8 @@ pub(crate) use conditions::set;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use weir_crds::{
-    AnalyticsStackStatus, BlockedBy, ConditionType, CredentialStatus, ImageStatus, Reason, SchemaStatus,
-    SpoolStatus,
+    AdoptionStatus, AnalyticsStackStatus, BlockedBy, ConditionType, CredentialStatus, ImageStatus, Reason,
+    SchemaStatus, SpoolStatus,
 };
 
 use super::credential::{Credential, Use};
@@ -68,6 +69,8 @@ pub(crate) struct Facts {
     pub(crate) access: AccessOrder,
     /// Values of the annotations that were carried out.
     pub(crate) handled: Handled,
+    /// What bears the stack's names and is not its own.
+    pub(crate) adoption: Adoptable,
     /// Migration of the database.
     pub(crate) schema: Option<SchemaStatus>,
     /// Claims of the spool.
@@ -90,6 +93,18 @@ pub(crate) enum AccessOrder {
     Of(String),
 }
 
+/// What bears the stack's names and is not its own.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Adoptable {
+    /// Nobody could look: what was known stays.
+    #[default]
+    Unknown,
+    /// There is nothing of the kind.
+    Nothing,
+    /// This.
+    Of(AdoptionStatus),
+}
+
 /// Values of the annotations that were carried out.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Handled {
@@ -97,6 +112,8 @@ pub(crate) struct Handled {
     pub(crate) rotate: Option<String>,
     /// Of `weir.dev/revoke`.
     pub(crate) revoke: Option<String>,
+    /// Of `weir.dev/adopt`.
+    pub(crate) adopt: Option<String>,
 }
 
 /// Derives the status after a pass.
@@ -264,8 +281,20 @@ fn blocked_by(previous: &AnalyticsStackStatus, holds: &[Hold], now: Timestamp) -
 }
 
 fn show(status: &mut AnalyticsStackStatus, facts: &Facts) {
-    let Facts { image, database, url, keys, users, access, handled, schema, spool, replicas, selector } =
-        facts.clone();
+    let Facts {
+        image,
+        database,
+        url,
+        keys,
+        users,
+        access,
+        handled,
+        adoption,
+        schema,
+        spool,
+        replicas,
+        selector,
+    } = facts.clone();
     status.image = image.map(|image| image_status(&image)).or(status.image.take());
     status.database = database.or(status.database.take());
     status.url = url.or(status.url.take());
@@ -278,6 +307,12 @@ fn show(status: &mut AnalyticsStackStatus, facts: &Facts) {
     };
     status.last_handled_rotate = handled.rotate.or(status.last_handled_rotate.take());
     status.last_handled_revoke = handled.revoke.or(status.last_handled_revoke.take());
+    status.last_handled_adopt = handled.adopt.or(status.last_handled_adopt.take());
+    status.adoption = match adoption {
+        Adoptable::Unknown => status.adoption.take(),
+        Adoptable::Nothing => None,
+        Adoptable::Of(shown) => Some(shown),
+    };
     status.schema = schema.or(status.schema.take());
     status.spool = spool.or(status.spool.take());
     status.replicas = replicas.or(status.replicas);

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files that decide and must not act: no client, no runtime, no clock, no randomness, no log.
-const PURE: [&str; 27] = [
+const PURE: [&str; 30] = [
     "args.rs",
     "names.rs",
     "quote.rs",
@@ -24,6 +24,9 @@ const PURE: [&str; 27] = [
     "controller/watch/mark.rs",
     "controller/watch/seen.rs",
     "controller/workload.rs",
+    "access/adoption.rs",
+    "access/adoption/",
+    "access/ledger/",
     "access/plan.rs",
     "access/deletion.rs",
     "access/desired.rs",

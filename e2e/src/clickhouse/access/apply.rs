@@ -51,6 +51,10 @@ impl Access {
                 if *replaces {
                     granted.privileges.clear();
                 }
+                // It is no right: such a statement only asks whether the entity can be changed.
+                if text == "REVOKE USAGE ON *.*" {
+                    return;
+                }
                 // Only the last of equal texts matters, and drift repair would pile them up.
                 granted.privileges.retain(|earlier| earlier != text);
                 granted.privileges.push(text.clone());
@@ -201,8 +205,16 @@ impl Access {
 }
 
 fn change_user(user: &mut User, name: &str, clauses: &UserClauses, is_new: bool) -> Result<(), AccessError> {
-    let UserClauses { methods, added_methods, valid_until, hosts, default_roles, default_database, settings } =
-        clauses.clone();
+    let UserClauses {
+        methods,
+        added_methods,
+        valid_until,
+        hosts,
+        added_hosts,
+        default_roles,
+        default_database,
+        settings,
+    } = clauses.clone();
     if let Some(methods) = methods {
         user.methods = methods;
     }
@@ -215,6 +227,9 @@ fn change_user(user: &mut User, name: &str, clauses: &UserClauses, is_new: bool)
     }
     if let Some(hosts) = hosts {
         user.hosts = hosts;
+    }
+    if let Some(added) = added_hosts {
+        user.hosts = user.hosts.clone().and(added);
     }
     if let Some(settings) = settings {
         user.settings = settings;

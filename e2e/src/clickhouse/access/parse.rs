@@ -63,6 +63,7 @@ pub(crate) struct UserClauses {
     pub(crate) added_methods: Vec<Method>,
     pub(crate) valid_until: Option<Validity>,
     pub(crate) hosts: Option<Hosts>,
+    pub(crate) added_hosts: Option<Hosts>,
     pub(crate) default_roles: Option<DefaultRoles>,
     pub(crate) default_database: Option<String>,
     pub(crate) settings: Option<Vec<Setting>>,
@@ -201,6 +202,8 @@ fn user_clauses(cursor: &mut Cursor<'_>) -> Result<UserClauses, AccessError> {
             clauses.methods = Some(methods(cursor)?);
         } else if cursor.take("VALID UNTIL") {
             clauses.valid_until = Some(valid_until(cursor)?);
+        } else if cursor.take("ADD HOST") {
+            clauses.added_hosts = Some(hosts(cursor)?);
         } else if cursor.take("HOST") {
             clauses.hosts = Some(hosts(cursor)?);
         } else if cursor.take("DEFAULT ROLE") {

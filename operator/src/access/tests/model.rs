@@ -2,7 +2,9 @@
 
 mod limits;
 
+use super::super::adoption::Takeover;
 use super::super::catalogue::UserState;
+use super::super::ledger::Adoption;
 use super::super::right::{Grants, PrivilegeRow, Privileges};
 use super::*;
 
@@ -45,12 +47,18 @@ pub(crate) fn apply(catalogue: &mut Catalogue, owner: &Owner, action: &Action) {
             catalogue.requests.push(request);
         }
         Action::WithdrawRequests(over) => catalogue.requests.retain(|request| !over.contains(request)),
+        Action::Adopt(takeover) => take_over(catalogue, owner, takeover),
+        Action::SettleAdoption(over) => {
+            let is_over = |adoption: &&mut Adoption| over.iter().any(|over| over.intent == adoption.intent);
+            catalogue.adoptions.iter_mut().filter(is_over).for_each(|adoption| adoption.is_settled = true);
+        }
+        Action::OpenLogin(user) => open_login(catalogue, user),
         Action::CreateDatabase(name) => assert!(catalogue.databases.insert(name.clone()), "{name} exists"),
         Action::CreateRole(name) => assert!(catalogue.roles.insert(name.clone()), "{name} exists"),
         Action::CreateUser(user) => {
             assert!(catalogue.users.insert(user.name.clone(), state(user)).is_none(), "{} exists", user.name);
         }
-        Action::AlterUser(user) => {
+        Action::AlterUser(user) | Action::CloseLogin(user) => {
             assert!(
                 catalogue.users.insert(user.name.clone(), state(user)).is_some(),
                 "{} is missing",
@@ -80,6 +88,16 @@ pub(crate) fn apply(catalogue: &mut Catalogue, owner: &Owner, action: &Action) {
     }
 }
 
+/// Gives a role or user one more role, as a hand would.
+pub(crate) fn grant_role(catalogue: &mut Catalogue, to: &Entity, role: &str) {
+    catalogue.role_grants.entry(to.clone()).or_default().insert(role.into());
+}
+
+/// Takes every right of a role or user, as a hand would.
+pub(crate) fn forget_grants(catalogue: &mut Catalogue, of: &Entity) {
+    catalogue.grants.remove(of);
+}
+
 fn intents(catalogue: &mut Catalogue) -> &mut Vec<Intent> {
     catalogue.intents.as_mut().expect("the ledger exists")
 }
@@ -95,6 +113,26 @@ fn record(catalogue: &mut Catalogue, owner: &Owner, claims: &[Claim]) {
         };
         intents(catalogue).push(intent);
     }
+}
+
+fn take_over(catalogue: &mut Catalogue, owner: &Owner, takeover: &Takeover) {
+    let preview = preview(&takeover.desired, catalogue, &std::collections::BTreeSet::new());
+    let preview = preview.expect("something to take over");
+    assert_eq!(preview.hash, takeover.hash, "what was approved");
+    for item in preview.items {
+        intents(catalogue).retain(|intent| !item.claims.contains(intent));
+        record(catalogue, owner, &[Claim { entity: item.entity, class: item.class }]);
+        let intent = catalogue.open_intents().last().expect("the claim").clone();
+        catalogue.adoptions.push(Adoption { intent, hash: takeover.hash.clone(), is_settled: false });
+    }
+}
+
+fn open_login(catalogue: &mut Catalogue, user: &User) {
+    let held = catalogue.users.get_mut(&user.name).expect("the user exists");
+    let added = state(user);
+    held.any_host |= added.any_host;
+    held.networks.extend(added.networks);
+    held.default_roles_all = true;
 }
 
 fn state(user: &User) -> UserState {

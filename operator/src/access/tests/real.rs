@@ -1,5 +1,6 @@
 //! The same actions against a real ClickHouse. `cargo verify` brings one up and says where it is.
 
+mod adoption;
 mod canonical;
 mod client;
 mod edits;
@@ -195,6 +196,7 @@ async fn the_documented_rights_of_an_administrator_suffice() {
     }
     assert_eq!(pass(&connection, &desired).await.len(), 2);
     assert_eq!(pass(&connection, &desired).await, []);
+    adoption::by(&connection, &everything).await;
     for action in deletion(&stack.owner, &fetch_catalogue(&connection).await.unwrap()) {
         apply(&connection, &stack.owner, &action).await.unwrap_or_else(|error| panic!("{action}: {error:?}"));
     }
@@ -212,7 +214,9 @@ async fn a_login_that_does_not_work_is_not_proven_and_can_be_restored() {
     let change = format!("ALTER USER {} IDENTIFIED WITH sha256_hash BY '{other}'", identifier(&user));
     connection.execute(&change).await.unwrap();
     assert!(prove(&connection, &user, &password_of(&user).into(), &[]).await.is_err());
-    apply(&connection, &desired.owner, &restore_login(&desired, &user).unwrap()).await.unwrap();
+    apply(&connection, &desired.owner, &restore_login(&desired, &Catalogue::default(), &user).unwrap())
+        .await
+        .unwrap();
     prove(&connection, &user, &password_of(&user).into(), &desired.required(&user)).await.unwrap();
     let more = [Right::new("SELECT", Scope::Server)];
     let error = prove(&connection, &user, &password_of(&user).into(), &more).await.unwrap_err();

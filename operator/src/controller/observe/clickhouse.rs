@@ -27,7 +27,7 @@ pub(crate) fn fault(stage: ConditionType, error: &Error) -> Fault {
 }
 
 /// The same for a statement of the administrator: a refused login names its Secret.
-fn administrator_fault(stack: &AnalyticsStack, error: &Error) -> Fault {
+pub(super) fn administrator_fault(stack: &AnalyticsStack, error: &Error) -> Fault {
     let mut fault = fault(ConditionType::DependenciesReady, error);
     if fault.reason == Reason::ClickhouseAuthenticationFailed {
         let secret = &stack.spec.clickhouse.admin_secret_ref.name;
@@ -73,6 +73,7 @@ pub(super) fn connect(
         .map_err(|error| fault(ConditionType::DependenciesReady, &error))?;
     memory.connection = Some((key, connection.clone()));
     memory.catalogue = None;
+    memory.probe = None;
     Ok(connection)
 }
 

@@ -3,6 +3,7 @@
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use weir_crds::{ConditionType, DriftPolicy, Reason};
 
+use super::adoption;
 use super::drift;
 use super::lag::{self, is_lagging};
 use super::narrowing;
@@ -32,14 +33,7 @@ pub(super) fn additions(view: &View<'_>, steps: &mut Steps) {
         steps.act(ConditionType::AccessReady, Action::Access(action));
     }
     for conflict in planned.conflicts {
-        steps.hold(Hold {
-            stage: ConditionType::AccessReady,
-            object: format!("ClickHouse/{}", conflict.entity),
-            reason: Reason::OwnershipConflict,
-            hint: conflict.hint(),
-            blocks: true,
-            until: None,
-        });
+        steps.hold(adoption::conflict(view, &conflict));
     }
     narrowing::waits(view, steps);
     if settled {
@@ -259,11 +253,12 @@ pub(super) fn prove(
         return;
     }
     // Somebody may have changed the password of a user that is ours; the next attempt gives it back first.
-    if view.observed.refused.contains(&user) && !is_touched {
-        steps.steps.extend(
-            access::restore_login(&view.desired.access, &user)
-                .map(|action| super::Step::Do(stage, Action::Access(action))),
-        );
+    if view.observed.refused.contains(&user)
+        && !is_touched
+        && let Ok(catalogue) = &view.observed.catalogue
+        && let Some(action) = access::restore_login(&view.desired.access, catalogue, &user)
+    {
+        steps.act(stage, Action::Access(action));
     }
     let required = view.desired.access.required(&user);
     steps.act(stage, Action::Prove(Proof { user, password: value.secret.clone(), required }));
@@ -277,7 +272,9 @@ pub(super) fn surplus(view: &View<'_>, steps: &mut Steps) {
     if is_lagging(view) || is_left {
         return;
     }
-    for action in access::surplus(&view.desired.access, catalogue) {
+    let mut actions = access::surplus(&view.desired.access, catalogue);
+    actions.extend(access::settlement(&view.desired.access, catalogue));
+    for action in actions {
         if let Some(action) = not_done_yet(action, steps) {
             steps.act(ConditionType::AccessReady, Action::Access(action));
         }

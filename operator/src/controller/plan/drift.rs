@@ -10,13 +10,25 @@ use crate::controller::status::AccessOrder;
 pub(crate) fn drift(view: &View<'_>) -> Vec<Action> {
     let Ok(catalogue) = &view.observed.catalogue else { return Vec::new() };
     let access = &view.desired.access;
-    let was_in_order = view.observed.status.access_digest.as_ref() == Some(&access.digest());
-    if !was_in_order {
+    if !was_in_order(view) {
         return Vec::new();
     }
-    let mut changes = access::plan(access, catalogue).actions;
+    let access::Plan { actions: mut changes, conflicts } = access::plan(access, catalogue);
+    // What is not the stack's own, or is only being taken over, was not changed by a hand.
+    if !conflicts.is_empty() || is_adopting(view) {
+        return Vec::new();
+    }
     changes.extend(access::surplus(access, catalogue));
     changes
+}
+
+fn was_in_order(view: &View<'_>) -> bool {
+    view.observed.status.access_digest.as_ref() == Some(&view.desired.access.digest())
+}
+
+fn is_adopting(view: &View<'_>) -> bool {
+    let catalogue = view.observed.catalogue.as_ref();
+    catalogue.is_ok_and(|catalogue| !access::pending(&view.observed.owner, catalogue).is_empty())
 }
 
 /// Why everything is put back: a hand, or a server that holds nothing of the stack.
@@ -34,7 +46,6 @@ pub(crate) fn cause(view: &View<'_>, changes: &[Action]) -> String {
 pub(crate) fn access_order(view: &View<'_>) -> AccessOrder {
     let Ok(catalogue) = &view.observed.catalogue else { return AccessOrder::Unknown };
     let access = &view.desired.access;
-    let was_in_order = view.observed.status.access_digest.as_ref() == Some(&access.digest());
     let planned = access::plan(access, catalogue);
     let is_in_order = planned.actions.is_empty()
         && planned.conflicts.is_empty()
@@ -42,7 +53,13 @@ pub(crate) fn access_order(view: &View<'_>) -> AccessOrder {
         // What comes of a condition once ClickHouse can use it is not a hand's doing.
         && access.refused_conditions().is_empty()
         && catalogue.lagging(access).is_empty();
-    if is_in_order || was_in_order { AccessOrder::Of(access.digest()) } else { AccessOrder::NotYet }
+    // In order before says nothing of what is being taken over now.
+    let is_moving = !planned.conflicts.is_empty() || is_adopting(view);
+    if (is_in_order || was_in_order(view)) && !is_moving {
+        AccessOrder::Of(access.digest())
+    } else {
+        AccessOrder::NotYet
+    }
 }
 
 /// Whether changes by hand are left, and says so where they are to be reported. A lost database is never left.

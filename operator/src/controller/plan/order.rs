@@ -80,10 +80,13 @@ pub(super) fn precedes(first: &Action, second: &Action) -> bool {
             is_proven && text(secret, "username").as_ref() == Some(&proof.user)
         }
         // The old password gets its end when consumers have the new one, or nobody might be left with one that works.
-        (Action::Prove(proof), Action::Access(Access::LimitPasswords(user))) => proof.user == user.name,
-        (Action::Apply(Child::Secret(secret)), Action::Access(Access::LimitPasswords(user))) => {
-            text(secret, "username").as_ref() == Some(&user.name)
+        (Action::Prove(proof), Action::Access(Access::LimitPasswords(user) | Access::CloseLogin(user))) => {
+            proof.user == user.name
         }
+        (
+            Action::Apply(Child::Secret(secret)),
+            Action::Access(Access::LimitPasswords(user) | Access::CloseLogin(user)),
+        ) => text(secret, "username").as_ref() == Some(&user.name),
         (Action::Apply(Child::Secret(secret)), Action::MarkPublished { secret: marked, published }) => {
             secret.metadata.name.as_ref() == Some(published) && is_generation(secret, marked)
         }
@@ -95,6 +98,17 @@ pub(super) fn precedes(first: &Action, second: &Action) -> bool {
 fn access_precedes(first: &Access, second: &Access) -> bool {
     match (first, second) {
         (Access::CreateLedger, _) => !matches!(second, Access::CreateLedger),
+        // What is taken over is planned from what is there then.
+        (Access::Adopt(takeover), _) => {
+            second.target().is_some_and(|entity| takeover.entities.contains(&entity))
+        }
+        // The logins as a whole, before it is over.
+        (
+            Access::CloseLogin(_) | Access::ReplaceGrants { .. } | Access::RevokeRole { .. },
+            Access::SettleAdoption(over),
+        ) => {
+            first.target().is_some_and(|entity| over.iter().any(|adoption| adoption.intent.entity == entity))
+        }
         // The claim is what makes an entity the stack's own after a crash.
         (Access::RecordIntents(claims), _) => {
             created(second).is_some_and(|entity| claims.iter().any(|claim| claim.entity == entity))
@@ -146,9 +160,10 @@ fn changes(action: &Access, entity: &Entity) -> bool {
     match action {
         Access::Grant { to, .. } => to == entity,
         Access::GrantRole { role, user } => *entity == Entity::role(role) || *entity == Entity::user(user),
-        Access::AlterUser(user) | Access::AddPassword(user) | Access::LimitPasswords(user) => {
-            *entity == Entity::user(&user.name)
-        }
+        Access::AlterUser(user)
+        | Access::OpenLogin(user)
+        | Access::AddPassword(user)
+        | Access::LimitPasswords(user) => *entity == Entity::user(&user.name),
         _ => false,
     }
 }
@@ -159,7 +174,7 @@ fn adds_to_anyone(action: &Access) -> bool {
 }
 
 fn restores(action: &Access, user: &str) -> bool {
-    matches!(action, Access::AlterUser(altered) if altered.name == user)
+    matches!(action, Access::AlterUser(altered) | Access::OpenLogin(altered) if altered.name == user)
 }
 
 /// Whether a published Secret holds the generation that was written ahead into the other.

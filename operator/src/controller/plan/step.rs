@@ -28,6 +28,7 @@ impl Step {
                 Action::Access(
                     access::Action::CreateUser(user)
                     | access::Action::AlterUser(user)
+                    | access::Action::OpenLogin(user)
                     | access::Action::AddPassword(user),
                 ),
             ) => user.name == name,
@@ -77,6 +78,7 @@ impl Hold {
             self.reason,
             Reason::Progressing
                 | Reason::Waiting
+                | Reason::Adopting
                 | Reason::Retiring
                 | Reason::SuppliedByOwner
                 | Reason::MigrationRunning

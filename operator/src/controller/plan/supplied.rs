@@ -101,7 +101,8 @@ pub(super) fn install(view: &View<'_>, credential: &Credential, value: &Value, s
     }
     let Some(user) = credential.user_of(view.stack, value.generation) else { return };
     if !steps.steps.iter().any(|step| step.makes_user(&user))
-        && let Some(action) = access::add_password(&view.desired.access, &user)
+        && let Ok(catalogue) = &view.observed.catalogue
+        && let Some(action) = access::add_password(&view.desired.access, catalogue, &user)
     {
         steps.act(ConditionType::CredentialsReady, Action::Access(action));
     }

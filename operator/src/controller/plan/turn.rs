@@ -20,6 +20,10 @@ pub(super) fn revocations(view: &View<'_>, steps: &mut Steps) {
     let mut started = None;
     for credential in &view.desired.credentials {
         if let Some(value) = to_be_revoked(view, credential) {
+            if let Some(hold) = without_successor(view, credential, credential.next) {
+                steps.hold(hold);
+                continue;
+            }
             let cause = (Cause::Revoke(value), supplied::origin_of_revocation(credential));
             let action = generate(credential, credential.next, cause, None);
             steps.act(ConditionType::CredentialsReady, action);
@@ -61,11 +65,38 @@ fn to_be_revoked(view: &View<'_>, credential: &Credential) -> Option<String> {
 }
 
 fn revoked_users(view: &View<'_>) -> BTreeSet<String> {
-    let users = view.desired.credentials.iter().flat_map(|credential| {
+    let replaced = |credential: &&Credential| {
+        let newest = credential.value();
+        newest.is_some_and(|newest| {
+            newest.is_barrier() || without_successor(view, credential, newest.generation).is_none()
+        })
+    };
+    let users = view.desired.credentials.iter().filter(replaced).flat_map(|credential| {
         let below = rotation::revoked_below(credential);
         (1..below).filter_map(|generation| credential.user_of(view.stack, generation))
     });
     users.collect()
+}
+
+/// What keeps a login from being revoked: while names in ClickHouse are not the stack's own, no user can be made in its place,
+/// and its pods would be locked out. An ingestion key needs no ClickHouse.
+fn without_successor(view: &View<'_>, credential: &Credential, generation: i64) -> Option<Hold> {
+    let catalogue = view.observed.catalogue.as_ref().ok().filter(|_| credential.is_login())?;
+    let exists = |user: String| catalogue.users.contains_key(&user);
+    if credential.user_of(view.stack, generation).is_some_and(exists) {
+        return None;
+    }
+    let conflict = access::plan(&view.desired.access, catalogue).conflicts.into_iter().next()?;
+    Some(Hold {
+        stage: ConditionType::CredentialsReady,
+        object: format!("Secret/{}", credential.published),
+        reason: Reason::Waiting,
+        hint: format!(
+            "weir.dev/revoke waits for this login: no user can take its place while {conflict}; to end it at once, drop the user in ClickHouse"
+        ),
+        blocks: false,
+        until: None,
+    })
 }
 
 /// Value of the request to revoke, once every pod and ClickHouse refuse what it names.
@@ -78,7 +109,10 @@ pub(crate) fn handled_revoke(view: &View<'_>) -> Option<String> {
         let is_refused = if credential.is_login() {
             let below = 1..rotation::revoked_below(credential);
             let mut users = below.filter_map(|generation| credential.user_of(view.stack, generation));
-            users.all(|user| !catalogue.users.contains_key(&user))
+            users.all(|user| {
+                let is_others = catalogue.is_of_another(&view.observed.owner, &access::Entity::user(&user));
+                is_others || !catalogue.users.contains_key(&user)
+            })
         } else {
             unread_keys(view).is_none()
         };

@@ -8,6 +8,8 @@ use super::super::consumers::{Consumer, Consumers};
 use super::super::credential::{Credential, Origin, Use};
 use super::super::observed::Observed;
 use super::super::stack::Stack;
+use crate::access::Entity;
+
 use super::{Evidence, Policy, Retirement, retirements};
 
 /// What becomes of old generations, by credential and generation.
@@ -60,8 +62,11 @@ pub(crate) fn assess(stack: &Stack, observed: &Observed, credentials: &[Credenti
 fn on_the_server(stack: &Stack, observed: &Observed, credential: &Credential) -> Vec<i64> {
     let (Ok(catalogue), Some(newest)) = (&observed.catalogue, credential.value()) else { return Vec::new() };
     let has_secret = |generation: i64| credential.generations().any(|value| value.generation == generation);
+    // Another cluster's stack of the same name has users of the same names.
+    let is_own = |user: &String| !catalogue.is_of_another(&observed.owner, &Entity::user(user));
     let exists = |generation: &i64| {
-        credential.user_of(stack, *generation).is_some_and(|user| catalogue.users.contains_key(&user))
+        let user = credential.user_of(stack, *generation);
+        user.is_some_and(|user| catalogue.users.contains_key(&user) && is_own(&user))
     };
     (1..newest.generation).filter(|generation| !has_secret(*generation)).filter(exists).collect()
 }

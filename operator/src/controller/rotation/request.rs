@@ -1,6 +1,6 @@
-//! What the annotations `weir.dev/rotate` and `weir.dev/revoke` ask for, and why a generation was made.
+//! What the annotations `weir.dev/rotate`, `weir.dev/revoke` and `weir.dev/adopt` ask for, and why a generation was made.
 //!
-//! Their value is `<targets>=<value>`: `key/web=2026-11-25`, `user/grafana,ingest=INC-7`. A rotation may leave the
+//! The value of the first two is `<targets>=<value>`: `key/web=2026-11-25`, `user/grafana,ingest=INC-7`. A rotation may leave the
 //! targets out, `2026-11-25`, and then concerns every login and every key of type Secret; a key of type Public lives in
 //! pages and apps, so it has to be named.
 
@@ -21,6 +21,8 @@ pub(crate) struct Requests {
     pub(crate) rotate: Option<Request>,
     /// New generations at once, without overlap.
     pub(crate) revoke: Option<Request>,
+    /// Hash of the preview that may be carried out.
+    pub(crate) adopt: Option<String>,
 }
 
 /// One request.
@@ -59,6 +61,7 @@ impl Requests {
             rotate: request("weir.dev/rotate"),
             // Revoking everything takes naming everything.
             revoke: request("weir.dev/revoke").filter(|request| !request.targets.is_empty()),
+            adopt: request("weir.dev/adopt").map(|request| request.value),
         }
     }
 }

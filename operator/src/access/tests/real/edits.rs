@@ -1,7 +1,7 @@
 //! Random edits of readers while their clients go on: what is allowed before and after is never refused between, what
 //! remains is exactly what the spec says, and a second pass has nothing to do.
 
-mod hammer;
+pub(super) mod hammer;
 mod spec;
 
 use std::collections::BTreeSet;

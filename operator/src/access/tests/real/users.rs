@@ -61,7 +61,7 @@ async fn two_passwords_of_one_user_overlap_and_the_old_one_ends_at_its_moment_wi
     assert!(is_let_in(&old).await && !is_let_in(&new).await);
 
     let both = desired(vec![Password::endless(hash(&new)), Password::endless(hash(&old))]);
-    let install = add_password(&both, &user).unwrap();
+    let install = add_password(&both, &Catalogue::default(), &user).unwrap();
     apply(&connection, &both.owner, &install).await.unwrap();
     assert!(is_let_in(&old).await && is_let_in(&new).await, "the list lets both in");
     prove(&connection, &user, &new.clone().into(), &both.required(&user)).await.unwrap();

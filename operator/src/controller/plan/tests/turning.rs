@@ -1,5 +1,6 @@
 //! Rotations as passes over a model of the world, cut off after any action, with consumers that read late.
 
+mod adopted;
 mod owned;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -243,6 +244,7 @@ impl World {
             access::Action::CreateUser(user)
             | access::Action::AlterUser(user)
             | access::Action::AddPassword(user)
+            | access::Action::CloseLogin(user)
             | access::Action::LimitPasswords(user)
                 if !user.passwords.is_empty() =>
             {

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::super::client::{Client, UNLOGGED};
 
 /// The client, which runs once it has something to ask.
-pub(super) struct Hammer {
+pub(in super::super) struct Hammer {
     client: Client,
     shared: Arc<Shared>,
     task: Option<JoinHandle<()>>,
@@ -26,23 +26,23 @@ struct Shared {
 
 impl Hammer {
     /// A client that has nothing to ask yet.
-    pub(super) fn new(client: Client) -> Self {
+    pub(in super::super) fn new(client: Client) -> Self {
         Self { client, shared: Arc::default(), task: None }
     }
 
     /// Runs these queries from now on and, once this returns, no others.
-    pub(super) async fn strike(&mut self, queries: Vec<String>) {
+    pub(in super::super) async fn strike(&mut self, queries: Vec<String>) {
         *self.shared.queries.write().await = queries;
         self.task.get_or_insert_with(|| tokio::spawn(strike(self.client.clone(), Arc::clone(&self.shared))));
     }
 
     /// Queries that did not succeed, and how.
-    pub(super) fn refusals(&self) -> Vec<String> {
+    pub(in super::super) fn refusals(&self) -> Vec<String> {
         self.shared.refusals.lock().unwrap().clone()
     }
 
     /// Ends the client and counts its queries.
-    pub(super) async fn stop(self) -> u64 {
+    pub(in super::super) async fn stop(self) -> u64 {
         let Self { client: _, shared, task } = self;
         shared.is_over.store(true, Ordering::Relaxed);
         task.expect("it was told what to ask").await.unwrap();
