@@ -17,6 +17,7 @@ mod catalogue;
 mod deletion;
 mod desired;
 mod evidence;
+mod handover;
 mod ledger;
 pub(crate) mod narrowing;
 mod plan;
@@ -34,18 +35,21 @@ pub(crate) mod tests;
 pub(crate) use action::Action;
 pub(crate) use adopt::fetch_fixed;
 pub(crate) use adoption::{
-    Item, Preview, Refusal, adopted, is_half_adopted, is_held, pending, preview, settlement,
+    AdoptionRules, Item, Preview, adopted, is_half_adopted, is_held, pending, preview, settlement,
 };
 pub(crate) use apply::{Error, apply};
 pub(crate) use catalogue::Catalogue;
 #[cfg(test)]
 use catalogue::fetch_catalogue;
-pub(crate) use deletion::{deletion, leftovers, leftovers_sql};
+pub(crate) use deletion::{deletion, leftovers, leftovers_sql, retention};
 pub(crate) use desired::{Desired, DesiredRequest, Login, Password, PasswordHash, Purpose, desired};
 pub(crate) use evidence::{Logged, fetch_last_use};
+pub(crate) use handover::{Consent, answers, gave, given, is_settled, questions, settled, told};
 #[cfg(test)]
 pub(crate) use ledger::Intent;
 pub(crate) use ledger::OwnershipConflict;
+#[cfg(test)]
+pub(crate) use ledger::handover::{Handover, Question};
 pub(crate) use plan::{
     Plan, add_password, contest, limit_passwords, plan, restore_login, revocations, surplus,
 };

@@ -189,13 +189,13 @@ async fn steps(
         revoke: plan::handled_revoke(&view),
         adopt: plan::handled_adopt(&view),
     };
-    let adoption = adoptable(&view);
     let access = plan::access_order(&view);
-    let contest = observed.catalogue.as_ref().ok().and_then(|found| access::contest(&desired.access, found));
+    let contest = observed.catalogue.as_ref().ok().and_then(|found| contest(&desired, &owner, found));
     let repaired = plan::drift(&view);
     let repaired = (!repaired.is_empty() && checked.drift == DriftPolicy::Enforce)
         .then(|| plan::cause(&view, &repaired));
     let plan = plan::plan(&view);
+    let adoption = adoptable(&view, &plan);
     log(&plan);
     let tools = apply::Tools {
         ctx,
@@ -217,12 +217,20 @@ async fn steps(
     (Outcome { holds: applied.holds, serves, contest, facts }, applied.done)
 }
 
+/// Who else asks for what the stack has, and how.
+fn contest(desired: &desired::Desired, owner: &Owner, catalogue: &access::Catalogue) -> Option<String> {
+    let told = [access::told(owner, catalogue), access::contest(&desired.access, catalogue)];
+    let told: Vec<_> = told.into_iter().flatten().collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
 /// What status shows of what bears the stack's names and is not its own.
-fn adoptable(view: &View<'_>) -> Adoptable {
-    if view.observed.catalogue.is_err() {
+fn adoptable(view: &View<'_>, plan: &plan::Plan) -> Adoptable {
+    let previous = view.observed.status.adoption.as_ref();
+    // Looking through all claims is not for the passes of stacks that nothing is in the way of.
+    if view.observed.catalogue.is_err() || previous.is_none() && !plan.is_in_conflict() {
         return Adoptable::Unknown;
     }
-    let previous = view.observed.status.adoption.as_ref();
     let value = view.stack.requests.adopt.as_deref();
     plan::preview(view).map_or(Adoptable::Nothing, |preview| {
         Adoptable::Of(status::adoption::adoption_status(&preview, previous, value))

@@ -218,6 +218,8 @@ pub enum Reason {
     /// What the stack took over in ClickHouse is being brought in line with the spec; whoever used it before goes on with it
     /// until the stack's own pods are proven.
     Adopting,
+    /// What the stack gave to another one belongs to that one now; the pods go on until the stack is deleted.
+    HandedOver,
     /// A database, role or user was taken over, as an annotation asked.
     Adopted,
     /// An older generation of a credential, or what another stack still uses of what was taken over, is still valid and ends
@@ -276,6 +278,7 @@ impl Reason {
             Self::ClickhouseError => "ClickhouseError",
             Self::OwnershipConflict => "OwnershipConflict",
             Self::Adopting => "Adopting",
+            Self::HandedOver => "HandedOver",
             Self::Adopted => "Adopted",
             Self::Retiring => "Retiring",
             Self::SuppliedByOwner => "SuppliedByOwner",
@@ -308,6 +311,7 @@ impl Reason {
                 | Self::ClickhouseAuthenticationFailed
                 | Self::ClickhousePermissionDenied
                 | Self::OwnershipConflict
+                | Self::HandedOver
                 | Self::ImageNotFound
                 | Self::RegistryAuthenticationFailed
                 | Self::ImageInvalid

@@ -4,6 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::adoption::Takeover;
 use super::desired::User;
+use super::ledger::handover::{Answer, Question, Said, Word};
 use super::ledger::{Adoption, Intent};
 use super::quota;
 use super::request::Request;
@@ -39,6 +40,8 @@ pub(crate) enum Action {
     },
     /// Takes requests back.
     WithdrawRequests(Vec<Request>),
+    /// Says something about a handover, to another stack.
+    RecordHandovers(Vec<Said>),
     /// Takes over what bears the stack's names and is not its own, as it was approved.
     Adopt(Box<Takeover>),
     /// Notes that adoptions are over.
@@ -109,6 +112,7 @@ impl Action {
             | Self::RetainIntents(_)
             | Self::RecordRequest { .. }
             | Self::WithdrawRequests(_)
+            | Self::RecordHandovers(_)
             | Self::Adopt(_)
             | Self::SettleAdoption(_) => None,
             Self::CreateDatabase(name) => Some(Entity::database(name)),
@@ -153,6 +157,10 @@ impl std::fmt::Display for Action {
                 let entities = requests.iter().map(|request| &request.entity);
                 write!(formatter, "withdraw the request for {}", listed(entities))
             }
+            Self::RecordHandovers(said) => {
+                let said: Vec<_> = said.iter().map(spoken).collect();
+                formatter.write_str(&said.join(", "))
+            }
             Self::Adopt(takeover) => {
                 write!(formatter, "take over {}, as {} says", listed(takeover.entities.iter()), takeover.hash)
             }
@@ -187,6 +195,18 @@ impl std::fmt::Display for Action {
             Self::Rows(change) => change.fmt(formatter),
             Self::Quota(change) => change.fmt(formatter),
         }
+    }
+}
+
+fn spoken(said: &Said) -> String {
+    let Said { taker, owner, word, hash: _ } = said;
+    match word {
+        Word::Question(Question::Asked) => format!("ask {owner} for what it owns"),
+        Word::Question(Question::Settled) => format!("tell {owner} that it can go"),
+        Word::Question(Question::Withdrawn) => format!("ask {owner} for nothing any more"),
+        Word::Answer(Answer::Seen) => format!("tell {taker} that its question was seen"),
+        Word::Answer(Answer::Given) => format!("give {taker} what it asks for"),
+        Word::Answer(Answer::Kept) => format!("give {taker} nothing any more"),
     }
 }
 

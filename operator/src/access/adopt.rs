@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::action::{Action, Claim};
-use super::adoption::{Preview, Takeover, preview};
+use super::adoption::{AdoptionRules, Preview, Takeover, preview};
 use super::apply::{Error, new_intent, refused, swallowed};
 use super::catalogue::{fetch_catalogue, open_intents};
 use super::ledger::{
@@ -33,6 +33,9 @@ pub(super) async fn take_over(
     let Some(preview) = preview.filter(|preview| preview.hash == takeover.hash) else {
         return Err(Error::PreviewChanged { approved: takeover.hash.clone() });
     };
+    if preview.awaited().is_some() {
+        return Err(Error::PreviewChanged { approved: takeover.hash.clone() });
+    }
     if let Some((item, refusal)) = preview.refused() {
         return Err(Error::NotAdoptable { entity: item.entity.clone(), refusal });
     }
@@ -59,7 +62,8 @@ pub(super) async fn take_over(
 async fn current(connection: &Connection, takeover: &Takeover) -> Result<Option<Preview>, clickhouse::Error> {
     let fixed = fetch_fixed(connection, &takeover.entities).await?;
     let catalogue = fetch_catalogue(connection).await?;
-    Ok(preview(&takeover.desired, &catalogue, &fixed))
+    let rules = AdoptionRules { fixed, silence: takeover.silence };
+    Ok(preview(&takeover.desired, &catalogue, &rules))
 }
 
 fn new_adoptions(owner: &Owner, preview: &Preview) -> Vec<Adoption> {

@@ -6,6 +6,7 @@
 //! is of this one preview and of nothing that comes later.
 
 mod changes;
+mod items;
 mod progress;
 mod protected;
 
@@ -14,12 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::action::Action;
 use super::catalogue::Catalogue;
 use super::desired::Desired;
+use super::handover::{self, Consent};
 use super::ledger::{self, Adoption, Intent};
-use super::plan::{Standing, standing};
 use super::{Class, Entity, Owner};
 
 pub(crate) use progress::{adopted, is_half_adopted, is_held, pending, settlement};
-pub(super) use protected::is_builtin;
 
 /// What a stack would take over. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub(crate) struct Item {
     pub(crate) owner: Option<Owner>,
     /// Why it is never taken over.
     pub(crate) refusal: Option<Refusal>,
+    /// What its owner says to that.
+    pub(crate) consent: Consent,
     /// What would change of it, in words, at once and later.
     pub(crate) changes: Vec<String>,
     /// Open claims of its owner, oldest first.
@@ -56,8 +58,8 @@ pub(crate) enum Refusal {
     Builtin,
     /// Statements cannot change it.
     Fixed,
-    /// It belongs to a stack that was not deleted.
-    Owned,
+    /// The stack gave it to the one that has it.
+    Given,
 }
 
 impl std::fmt::Display for Refusal {
@@ -68,15 +70,23 @@ impl std::fmt::Display for Refusal {
             Self::Fixed => {
                 "it is defined in a file of the server, or the operator's account may not change it"
             }
-            Self::Owned => "it belongs to a stack that was not deleted",
+            Self::Given => "this stack gave it to the one that has it",
         })
     }
 }
 
-/// What bears the stack's names and is not its own; none when there is nothing of the kind. `fixed` are the entities that
-/// statements of the operator's account cannot change.
-pub(crate) fn preview(desired: &Desired, catalogue: &Catalogue, fixed: &BTreeSet<Entity>) -> Option<Preview> {
-    let mut items = wanted(desired, catalogue, fixed);
+/// What a preview depends on besides desired access and catalogue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AdoptionRules {
+    /// Entities that statements of the operator's account cannot change.
+    pub(crate) fixed: BTreeSet<Entity>,
+    /// Seconds after which an owner that was asked and does not answer counts as lost.
+    pub(crate) silence: i64,
+}
+
+/// What bears the stack's names and is not its own; none when there is nothing of the kind.
+pub(crate) fn preview(desired: &Desired, catalogue: &Catalogue, rules: &AdoptionRules) -> Option<Preview> {
+    let mut items = items::items(desired, catalogue, rules);
     if items.is_empty() {
         return None;
     }
@@ -84,7 +94,14 @@ pub(crate) fn preview(desired: &Desired, catalogue: &Catalogue, fixed: &BTreeSet
     for item in items.iter_mut().filter(|item| item.refusal.is_none()) {
         item.changes = changes::of(desired, &after, item);
     }
-    Some(Preview { hash: hash(desired, catalogue, &items), items })
+    let hash = hash(desired, catalogue, &items);
+    for item in items.iter_mut().filter(|item| item.consent == Consent::Missing) {
+        let is_given = |owner: &Owner| handover::is_given(&desired.owner, owner, catalogue, &hash);
+        if item.owner.as_ref().is_some_and(is_given) {
+            item.consent = Consent::Given;
+        }
+    }
+    Some(Preview { hash, items })
 }
 
 impl Preview {
@@ -93,10 +110,30 @@ impl Preview {
         self.items.iter().find_map(|item| Some((item, item.refusal?)))
     }
 
+    /// The first entity whose owner has to say something before anything is taken over.
+    pub(crate) fn awaited(&self) -> Option<&Item> {
+        // Whether an owner answers at all decides what else there is to take over.
+        let unknown = self.items.iter().find(|item| item.consent == Consent::Unknown);
+        unknown.or_else(|| self.items.iter().find(|item| !item.consent.suffices()))
+    }
+
+    /// Owners who have to be asked.
+    pub(crate) fn asked(&self) -> Vec<Owner> {
+        let mut asked: Vec<Owner> = Vec::new();
+        let items = self.items.iter().filter(|item| item.refusal.is_none());
+        for claim in items.flat_map(|item| &item.claims).filter(|claim| !claim.retained) {
+            if !asked.contains(&claim.owner) {
+                asked.push(claim.owner.clone());
+            }
+        }
+        asked
+    }
+
     /// The action that takes everything over, provided that the preview is still the same then.
-    pub(crate) fn action(&self, desired: &Desired) -> Action {
+    pub(crate) fn action(&self, desired: &Desired, silence: i64) -> Action {
         let entities = self.items.iter().map(|item| item.entity.clone()).collect();
-        Action::Adopt(Box::new(Takeover { hash: self.hash.clone(), entities, desired: desired.clone() }))
+        let (hash, desired) = (self.hash.clone(), desired.clone());
+        Action::Adopt(Box::new(Takeover { hash, entities, desired, silence }))
     }
 }
 
@@ -104,7 +141,8 @@ impl Preview {
 impl Item {
     /// An entity that Weir did not make and of which nothing would change.
     pub(crate) const fn of(entity: Entity, class: Class) -> Self {
-        Self { entity, class, owner: None, refusal: None, changes: Vec::new(), claims: Vec::new() }
+        let consent = Consent::Unneeded;
+        Self { entity, class, owner: None, refusal: None, consent, changes: Vec::new(), claims: Vec::new() }
     }
 }
 
@@ -117,6 +155,8 @@ pub(crate) struct Takeover {
     pub(crate) entities: Vec<Entity>,
     /// What the preview was made for.
     pub(super) desired: Desired,
+    /// Seconds after which an owner that does not answer counts as lost.
+    pub(super) silence: i64,
 }
 
 impl Takeover {
@@ -125,41 +165,6 @@ impl Takeover {
         let users = self.entities.iter().filter(|entity| entity.kind == super::Kind::User);
         users.map(|entity| &entity.name)
     }
-}
-
-/// Entities of the stack's names that somebody else has.
-fn wanted(desired: &Desired, catalogue: &Catalogue, fixed: &BTreeSet<Entity>) -> Vec<Item> {
-    let item = |(entity, class): (Entity, Class)| {
-        let Standing::Taken(conflict) = standing(desired, catalogue, &entity) else { return None };
-        let claims = claims_of(conflict.owner.as_ref(), catalogue, &entity);
-        let refusal = refusal(catalogue, &entity, &claims, fixed);
-        Some(Item { entity, class, owner: conflict.owner, refusal, changes: Vec::new(), claims })
-    };
-    desired.entities().into_iter().filter_map(item).collect()
-}
-
-fn claims_of(owner: Option<&Owner>, catalogue: &Catalogue, entity: &Entity) -> Vec<Intent> {
-    let Some(owner) = owner else { return Vec::new() };
-    let is_theirs = |intent: &&Intent| intent.entity == *entity && owner.succeeds(&intent.owner);
-    catalogue.open_intents().iter().filter(is_theirs).cloned().collect()
-}
-
-fn refusal(
-    catalogue: &Catalogue,
-    entity: &Entity,
-    claims: &[Intent],
-    fixed: &BTreeSet<Entity>,
-) -> Option<Refusal> {
-    if *entity == Entity::user(&catalogue.administrator) {
-        return Some(Refusal::Administrator);
-    }
-    if is_builtin(entity) {
-        return Some(Refusal::Builtin);
-    }
-    if fixed.contains(entity) {
-        return Some(Refusal::Fixed);
-    }
-    claims.iter().any(|claim| !claim.retained).then_some(Refusal::Owned)
 }
 
 /// The catalogue as it would be with the claims of the stack in place.
@@ -186,7 +191,7 @@ fn hash(desired: &Desired, catalogue: &Catalogue, items: &[Item]) -> String {
         hash.update(part);
     };
     add(&format!("{:?}", desired.owner));
-    for Item { entity, class, owner: _, refusal, changes, claims } in items {
+    for Item { entity, class, owner: _, refusal, consent: _, changes, claims } in items {
         add(&format!("{entity:?} {class:?} {refusal:?} {changes:?}"));
         add(&format!("{:?}", claims.iter().map(|claim| &claim.nonce).collect::<Vec<_>>()));
         add(&format!("{:?} {:?}", catalogue.grants.get(entity), catalogue.role_grants.get(entity)));

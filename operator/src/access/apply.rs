@@ -237,6 +237,7 @@ pub(super) fn refused(action: &Action, source: clickhouse::Error) -> Error {
         | Action::RetainIntents(_)
         | Action::RecordRequest { .. }
         | Action::WithdrawRequests(_)
+        | Action::RecordHandovers(_)
         | Action::Adopt(_)
         | Action::SettleAdoption(_)
         | Action::OpenLogin(_)

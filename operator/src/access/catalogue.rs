@@ -10,7 +10,8 @@ use serde::Deserialize;
 
 use super::action::Action;
 use super::ledger::adoption::{self, AdoptionRow};
-use super::ledger::{self, Adoption, Intent, IntentRow};
+use super::ledger::handover::{self, HandoverRow};
+use super::ledger::{self, Adoption, Handover, Intent, IntentRow};
 use super::profile::{Automatic, Setting};
 use super::quota::QuotaState;
 use super::request::{self, Request, RequestRow};
@@ -49,6 +50,8 @@ pub(crate) struct Catalogue {
     pub(crate) intents: Option<Vec<Intent>>,
     /// Adoptions whose claims are open.
     pub(crate) adoptions: Vec<Adoption>,
+    /// Stacks that would take over what others own, oldest first.
+    pub(crate) handovers: Vec<Handover>,
     /// Requests for names of others that were refused, oldest first.
     pub(super) requests: Vec<Request>,
     /// The other endpoints, each with what it holds or why it could not be read.
@@ -94,6 +97,7 @@ async fn fetch_endpoint(connection: &Connection) -> Result<Catalogue, Error> {
     let role_grants = connection.rows::<GranteeRow<RoleGrantRow>>("SELECT * FROM system.role_grants").await?;
     let intents = fetch_intents(connection, databases.contains(ledger::DATABASE)).await?;
     let adoptions = fetch_adoptions(connection, intents.as_deref()).await?;
+    let handovers = if intents.is_some() { fetch_handovers(connection).await? } else { Vec::new() };
     let requests = if intents.is_some() { fetch_requests(connection).await? } else { Vec::new() };
     Ok(Catalogue {
         administrator: connection.user().to_owned(),
@@ -107,6 +111,7 @@ async fn fetch_endpoint(connection: &Connection) -> Result<Catalogue, Error> {
         automatic: settings::fetch_automatic(connection).await?,
         intents,
         adoptions,
+        handovers,
         requests,
         databases,
         others: Vec::new(),
@@ -135,6 +140,15 @@ async fn fetch_adoptions(connection: &Connection, open: Option<&[Intent]>) -> Re
     let Some(open) = open else { return Ok(Vec::new()) };
     match connection.rows::<AdoptionRow>(&adoption::query()).await {
         Ok(rows) => Ok(adoption::of_open(rows, open)),
+        Err(error) if error.code() == Some(UNKNOWN_TABLE) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the handovers that are not over; none where nobody ever asked.
+async fn fetch_handovers(connection: &Connection) -> Result<Vec<Handover>, Error> {
+    match connection.rows::<HandoverRow>(&handover::query()).await {
+        Ok(rows) => Ok(rows.into_iter().map(Handover::from).collect()),
         Err(error) if error.code() == Some(UNKNOWN_TABLE) => Ok(Vec::new()),
         Err(error) => Err(error),
     }

@@ -6,6 +6,7 @@ use super::action::Action;
 use super::adoption::is_held;
 use super::catalogue::Catalogue;
 use super::desired::{Desired, PasswordHash};
+use super::handover::questions;
 use super::ledger::Intent;
 use super::plan::{drops, withdrawals};
 use super::statement::statements;
@@ -29,6 +30,20 @@ pub(crate) fn deletion(owner: &Owner, catalogue: &Catalogue) -> Vec<Action> {
         actions.push(Action::RetainIntents(unmarked));
     }
     actions.extend(withdrawals(owner, catalogue, None));
+    actions.extend(questions(owner, catalogue, None, (false, 0)));
+    actions
+}
+
+/// Notes that everything of a stack stays for whoever takes it over. Empty when that has been done.
+pub(crate) fn retention(owner: &Owner, catalogue: &Catalogue) -> Vec<Action> {
+    let is_unmarked = |intent: &&Intent| owner.succeeds(&intent.owner) && !intent.retained;
+    let unmarked: Vec<_> = catalogue.open_intents().iter().filter(is_unmarked).cloned().collect();
+    let mut actions = Vec::new();
+    if !unmarked.is_empty() {
+        actions.push(Action::RetainIntents(unmarked));
+    }
+    actions.extend(withdrawals(owner, catalogue, None));
+    actions.extend(questions(owner, catalogue, None, (false, 0)));
     actions
 }
 

@@ -25,6 +25,7 @@
 //! replicated yet; with several endpoints the first one holds it.
 
 pub(super) mod adoption;
+pub(super) mod handover;
 
 use serde::Deserialize;
 
@@ -32,6 +33,7 @@ use super::{Class, Entity, Kind, Owner, request};
 use crate::quote::literal;
 
 pub(crate) use adoption::Adoption;
+pub(crate) use handover::Handover;
 
 /// Database of the ledger.
 pub(super) const DATABASE: &str = "weir_ledger";

@@ -8,6 +8,7 @@ use super::action::{Action, Claim};
 use super::adoption::{is_half_adopted, is_held};
 use super::catalogue::{Catalogue, UserState};
 use super::desired::{Desired, Password, PasswordHash, Role, User};
+use super::handover::gave;
 use super::ledger::{self, Intent, OwnershipConflict};
 use super::profile::{Automatic, Hosts, Setting, canonical_network};
 use super::request::Request;
@@ -125,7 +126,11 @@ fn ledger_actions(catalogue: &Catalogue, claims: Vec<Claim>, inherited: &[Intent
 /// Lets the owner of a name that the stack needs know of it, once: the first such name stands for all. What was asked for
 /// and is not needed any more, or is had by now, is taken back.
 fn requests(desired: &Desired, catalogue: &Catalogue, conflicts: &[OwnershipConflict]) -> Vec<Action> {
-    let refused = conflicts.iter().find(|conflict| conflict.owner.is_some()).map(|refused| &refused.entity);
+    // Whoever gave it away does not ask for it.
+    let is_asked = |conflict: &&OwnershipConflict| {
+        conflict.owner.as_ref().is_some_and(|owner| !gave(&desired.owner, owner, catalogue))
+    };
+    let refused = conflicts.iter().find(is_asked).map(|refused| &refused.entity);
     let mut actions: Vec<_> = withdrawals(&desired.owner, catalogue, refused).into_iter().collect();
     let is_known = |entity: &&Entity| of_stack(&desired.owner, catalogue).any(|own| own.entity == **entity);
     if let Some(entity) = refused.filter(|entity| !is_known(entity)) {

@@ -4,7 +4,9 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::action::Action;
 use super::desired::{Password, PasswordHash, User};
-use super::ledger::{REQUESTS, State, adoption, create_statements, insert_statement, widen_statement};
+use super::ledger::{
+    REQUESTS, State, adoption, create_statements, handover, insert_statement, widen_statement,
+};
 use super::profile::{Hosts, hosts_sql, settings_sql};
 use super::request::{self, State as RequestState};
 use super::right::rights_sql;
@@ -17,6 +19,9 @@ pub(super) fn statements(action: &Action, unknown: &PasswordHash) -> Vec<String>
     match action {
         Action::CreateLedger => create_statements(),
         Action::RecordIntents(_) | Action::Adopt(_) => Vec::new(),
+        Action::RecordHandovers(said) => {
+            vec![handover::create_statement(), handover::insert_statement(said)]
+        }
         Action::SettleAdoption(adoptions) => {
             vec![adoption::insert_statement(adoptions, adoption::State::Settled)]
         }

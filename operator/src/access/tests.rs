@@ -1,6 +1,7 @@
 //! Access as a whole: plans against a model of ClickHouse, and the same actions against a real one.
 
 mod adoption;
+mod handover;
 pub(crate) mod model;
 mod narrowing;
 mod planning;
@@ -9,6 +10,7 @@ mod real;
 use std::collections::BTreeMap;
 
 use super::action::Claim;
+use super::adoption::Refusal;
 use super::desired::User;
 use super::ledger::{Intent, OwnershipConflict};
 use super::plan::Plan;

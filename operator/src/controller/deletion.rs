@@ -87,8 +87,12 @@ fn leftovers(ctx: &Context, stack: &AnalyticsStack, observed: &Observed, memory:
     access::leftovers_sql(&own_leftovers(&observed.status, access::leftovers(&desired.access, &known)))
 }
 
-/// Without what is known to be somebody else's. Where status has no room for all of that, nothing is named.
+/// Without what is known to be somebody else's, and without roles where some may have been given away. Where status has no
+/// room for all of that, nothing is named.
 fn own_leftovers(status: &AnalyticsStackStatus, mut leftovers: Vec<access::Action>) -> Vec<access::Action> {
+    if status.last_handled_adopt.is_some() {
+        leftovers.retain(|action| matches!(action, access::Action::DropUser(_)));
+    }
     let Some(adoption) = &status.adoption else { return leftovers };
     let is_others = |action: &access::Action| {
         let target = action.target().map(|entity| entity.to_string());
@@ -134,6 +138,9 @@ mod tests {
         status.adoption.as_mut().unwrap().omitted = Some(1);
         assert_eq!(own_leftovers(&status, leftovers.clone()), []);
         assert_eq!(own_leftovers(&AnalyticsStackStatus::default(), leftovers.clone()), leftovers);
+        let gave = AnalyticsStackStatus { last_handled_adopt: Some("hash".into()), ..Default::default() };
+        let user = access::Action::DropUser("user".into());
+        assert_eq!(own_leftovers(&gave, vec![user.clone(), action("given")]), [user]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::observed::{Fault, Observed};
 use super::pod_report::PodReport;
 use super::stack::{Image, Stack};
 use super::validate::{Found, Rules, validate};
-use crate::access::{Forms, Owner};
+use crate::access::{AdoptionRules, Forms, Owner};
 
 /// A stack as the API server would give it.
 pub(crate) fn stack() -> AnalyticsStack {
@@ -74,7 +74,7 @@ pub(crate) fn observed() -> Observed {
         lost_claims: BTreeSet::new(),
         consumers: Consumers::Known(Vec::new()),
         evidence: BTreeMap::new(),
-        fixed: BTreeSet::new(),
+        adoption: AdoptionRules::default(),
         proven: BTreeSet::new(),
         refused: BTreeSet::new(),
         status: AnalyticsStackStatus::default(),

@@ -25,7 +25,7 @@ use super::memory::Memory;
 use super::observed::Observed;
 use super::pod_report::PodReport;
 use super::workload::Workload;
-use crate::access::Forms;
+use crate::access::{AdoptionRules, Forms};
 pub(crate) use clickhouse::fault;
 pub(crate) use image::{Images, interval_seconds};
 
@@ -81,7 +81,7 @@ pub(crate) async fn observe(
         }
         observed.evidence = evidence::evidence(ctx, stack, connection, &observed).await;
         match adoption::fixed(ctx, stack, connection, &observed, memory).await {
-            Ok(fixed) => observed.fixed = fixed,
+            Ok(fixed) => observed.adoption.fixed = fixed,
             Err(fault) => observed.catalogue = Err(fault),
         }
     }
@@ -135,13 +135,18 @@ fn children(
         lost_claims: BTreeSet::new(),
         consumers: super::consumers::Consumers::Unasked,
         evidence: BTreeMap::new(),
-        fixed: BTreeSet::new(),
+        adoption: AdoptionRules { silence: silence(ctx), ..AdoptionRules::default() },
         live,
         applied: memory.applied.clone(),
         proven: memory.proven_users(published_users(&owned.secrets), tokio::time::Instant::now()),
         refused: memory.refused.clone(),
         status: status.clone(),
     }
+}
+
+/// An operator looks at ClickHouse once in its period, so an owner that lives answers well before three are over.
+fn silence(ctx: &Context) -> i64 {
+    i64::try_from(3 * ctx.settings.drift.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Users of the logins that are published.

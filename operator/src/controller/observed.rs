@@ -18,7 +18,7 @@ use super::rotation::Evidence;
 use super::stack::{Image, Stack};
 use super::supply::Supplied;
 use super::workload::Workload;
-use crate::access::{Catalogue, Entity, Forms, Owner};
+use crate::access::{AdoptionRules, Catalogue, Forms, Owner};
 
 /// Something that a stack needs and that could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,8 +79,8 @@ pub(crate) struct Observed {
     pub(crate) consumers: Consumers,
     /// Use of the old users that are about to go, by name.
     pub(crate) evidence: BTreeMap<String, Evidence>,
-    /// Roles and users in the way of the stack that statements cannot change.
-    pub(crate) fixed: BTreeSet<Entity>,
+    /// What decides about taking over what is in the way of the stack.
+    pub(crate) adoption: AdoptionRules,
     /// Users whose login was proven lately.
     pub(crate) proven: BTreeSet<String>,
     /// Users whose login was refused when it was last tried.

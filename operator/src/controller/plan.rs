@@ -43,6 +43,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether names in ClickHouse that are not the stack's own keep it from its work.
+    pub(crate) fn is_in_conflict(&self) -> bool {
+        let is_conflict = |reason: Reason| matches!(reason, Reason::OwnershipConflict | Reason::HandedOver);
+        self.steps.iter().any(|step| matches!(step, Step::Hold(hold) if is_conflict(hold.reason)))
+    }
+
     /// The steps that do something, redacted, one line each.
     pub(crate) fn summary(&self) -> Vec<String> {
         self.steps

@@ -106,7 +106,7 @@ pub(crate) async fn repaired(ctx: &Context, stack: &AnalyticsStack, cause: &str)
     publish(ctx, stack, event).await;
 }
 
-/// Tells what was taken over, once status is about to say that the request for it was carried out.
+/// Tells what was taken over or given, once status is about to say that the request for it was carried out.
 pub(crate) async fn adopted(
     ctx: &Context,
     stack: &AnalyticsStack,
@@ -118,15 +118,21 @@ pub(crate) async fn adopted(
     };
     let shown = previous.adoption.iter().flat_map(|adoption| &adoption.entities);
     let entities: Vec<_> = shown.map(|entity| entity.entity.as_str()).collect();
-    let note = format!("taken over, as weir.dev/adopt={hash} approved: {}", entities.join(", "));
+    // Whoever gives has nothing in its way.
+    let (reason, note) = if entities.is_empty() {
+        (Reason::HandedOver, format!("given to the stack that asked, as weir.dev/adopt={hash} approved"))
+    } else {
+        let taken = entities.join(", ");
+        (Reason::Adopted, format!("taken over, as weir.dev/adopt={hash} approved: {taken}"))
+    };
+    tracing::info!(hash, note, "what an annotation approved was carried out");
     let event = Event {
         type_: EventType::Normal,
-        reason: Reason::Adopted.as_str().into(),
+        reason: reason.as_str().into(),
         note: Some(cut(&note)),
         action: "Adopt".into(),
         secondary: None,
     };
-    tracing::info!(entities = entities.join(", "), hash, "entities in ClickHouse were taken over");
     publish(ctx, stack, event).await;
 }
 

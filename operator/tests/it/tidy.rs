@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files that decide and must not act: no client, no runtime, no clock, no randomness, no log.
-const PURE: [&str; 30] = [
+const PURE: [&str; 31] = [
     "args.rs",
     "names.rs",
     "quote.rs",
@@ -26,6 +26,7 @@ const PURE: [&str; 30] = [
     "controller/workload.rs",
     "access/adoption.rs",
     "access/adoption/",
+    "access/handover.rs",
     "access/ledger/",
     "access/plan.rs",
     "access/deletion.rs",

@@ -5,7 +5,7 @@ use super::super::catalogue::Catalogue;
 use super::super::desired::{Desired, User};
 use super::super::plan::{entity_actions, surplus};
 use super::super::right::{Right, rights_sql};
-use super::super::{Entity, Kind};
+use super::super::{Class, Entity, Kind};
 use super::{Item, progress};
 
 /// When rights go that the stack does not want.
@@ -24,8 +24,9 @@ pub(super) fn of(desired: &Desired, after: &Catalogue, item: &Item) -> Vec<Strin
         changes.extend(login(user, after));
     }
     let later = surplus(desired, after);
-    changes
-        .extend(later.iter().filter(|action| is_of(action)).map(|action| reduction(desired, after, action)));
+    changes.extend(
+        later.iter().filter(|action| is_of(action)).map(|action| reduction(after, item.class, action)),
+    );
     changes
 }
 
@@ -42,15 +43,14 @@ fn login(user: &User, after: &Catalogue) -> Vec<String> {
 }
 
 /// Removals in words: what goes, where an action only says what stays.
-fn reduction(desired: &Desired, after: &Catalogue, action: &Action) -> String {
+fn reduction(after: &Catalogue, class: Class, action: &Action) -> String {
     match action {
         Action::ReplaceGrants { of, rights } => format!("take {} {LATER}", surplus_rights(after, of, rights)),
         Action::RevokeRole { role, .. } => format!("take role {role} {LATER}"),
+        // A migration run ends those before it, whosever they are.
+        Action::DropUser(_) if class == Class::Migrate => "drop it before the stack's migration".into(),
         Action::DropUser(_) | Action::DropRole(_) => format!("drop it {LATER}"),
-        other => {
-            debug_assert!(!desired.database.is_empty(), "a stack has a database");
-            format!("{other} {LATER}")
-        }
+        other => format!("{other} {LATER}"),
     }
 }
 

@@ -8,7 +8,7 @@ const DATABASES: [&str; 4] = ["default", "information_schema", "system", super::
 const USERS: [&str; 2] = ["default", "interserver"];
 
 /// Whether a server has it without anybody's doing.
-pub(in crate::access) fn is_builtin(entity: &Entity) -> bool {
+pub(super) fn is_builtin(entity: &Entity) -> bool {
     let name = entity.name.to_ascii_lowercase();
     match entity.kind {
         Kind::Database => DATABASES.contains(&name.as_str()),

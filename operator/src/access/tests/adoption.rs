@@ -42,7 +42,7 @@ fn by_hand(stack: &Stack, held: &[Right]) -> Catalogue {
 }
 
 fn shown(desired: &Desired, catalogue: &Catalogue) -> Preview {
-    preview(desired, catalogue, &BTreeSet::new()).expect("something to take over")
+    preview(desired, catalogue, &AdoptionRules::default()).expect("something to take over")
 }
 
 fn hash(desired: &Desired, catalogue: &Catalogue) -> String {
@@ -115,7 +115,7 @@ fn what_narrows_a_reader_is_taken_over_with_its_name_and_set_before_the_reader_r
     catalogue.quotas.get_mut(&role).unwrap().is_randomized = true;
     assert_ne!(hash(&desired, &catalogue), first.hash, "its limits are part of what was approved");
 
-    let approved = shown(&desired, &catalogue).action(&desired);
+    let approved = shown(&desired, &catalogue).action(&desired, 0);
     apply_all(&[Action::CreateLedger, approved], &mut catalogue, &stack.owner);
     let done: Vec<_> = pass(&mut catalogue, &desired, false).iter().map(Action::to_string).collect();
     let position = |text: String| done.iter().position(|done| done.starts_with(&text)).expect("it is done");
@@ -133,8 +133,8 @@ fn what_comes_later_is_not_approved_with_what_was_there_before() {
     let desired = stack.desired(&stack.logins());
     let mut catalogue = by_hand(&stack, &[]);
     let approved = shown(&desired, &catalogue);
-    apply_all(&[Action::CreateLedger, approved.action(&desired)], &mut catalogue, &stack.owner);
-    assert_eq!(preview(&desired, &catalogue, &BTreeSet::new()), None);
+    apply_all(&[Action::CreateLedger, approved.action(&desired, 0)], &mut catalogue, &stack.owner);
+    assert_eq!(preview(&desired, &catalogue, &AdoptionRules::default()), None);
     catalogue.users.insert(stack.names.definer(), UserState::default());
     let later = shown(&desired, &catalogue);
     assert_eq!(
@@ -165,7 +165,8 @@ fn built_in_file_defined_and_own_accounts_are_never_taken_over() {
     for user in ["default", "operator", "in_a_file", "free"] {
         catalogue.users.insert(user.into(), UserState::default());
     }
-    let preview = preview(&desired, &catalogue, &[Entity::user("in_a_file")].into()).unwrap();
+    let rules = AdoptionRules { fixed: [Entity::user("in_a_file")].into(), ..AdoptionRules::default() };
+    let preview = preview(&desired, &catalogue, &rules).unwrap();
     let refusals: Vec<_> =
         preview.items.iter().map(|item| (item.entity.name.as_str(), item.refusal)).collect();
     let expected = [
@@ -189,7 +190,7 @@ fn an_adopted_role_gets_what_it_lacks_at_once_and_loses_nothing_before_the_pods_
     let mut catalogue = by_hand(&stack, &before);
     let role = Entity::role(&stack.names.ingest_role());
     apply_all(
-        &[Action::CreateLedger, shown(&desired, &catalogue).action(&desired)],
+        &[Action::CreateLedger, shown(&desired, &catalogue).action(&desired, 0)],
         &mut catalogue,
         &stack.owner,
     );
@@ -219,7 +220,7 @@ fn who_logs_in_as_an_adopted_user_goes_on_until_the_end_and_the_definer_is_shut_
     catalogue.users.insert(user.clone(), state());
     catalogue.users.insert(definer.clone(), state());
     apply_all(
-        &[Action::CreateLedger, shown(&desired, &catalogue).action(&desired)],
+        &[Action::CreateLedger, shown(&desired, &catalogue).action(&desired, 0)],
         &mut catalogue,
         &stack.owner,
     );
@@ -253,7 +254,7 @@ fn an_adoption_that_is_cut_off_after_any_action_converges() {
     let held = [select("shop"), desired.roles[0].rights[1].clone()];
     let whole = |is_proven: bool| {
         let mut catalogue = by_hand(&stack, &held);
-        let mut actions = vec![Action::CreateLedger, shown(&desired, &catalogue).action(&desired)];
+        let mut actions = vec![Action::CreateLedger, shown(&desired, &catalogue).action(&desired, 0)];
         apply_all(&actions, &mut catalogue, &stack.owner);
         actions.extend(pass(&mut catalogue, &desired, is_proven));
         actions.len()
@@ -264,10 +265,10 @@ fn an_adoption_that_is_cut_off_after_any_action_converges() {
         let hash = hash(&desired, &catalogue);
         let mut left = cut;
         for _ in 0..4 {
-            let approved =
-                preview(&desired, &catalogue, &BTreeSet::new()).filter(|preview| preview.hash == hash);
+            let approved = preview(&desired, &catalogue, &AdoptionRules::default())
+                .filter(|preview| preview.hash == hash);
             let actions: Vec<_> = match approved {
-                Some(preview) => vec![Action::CreateLedger, preview.action(&desired)],
+                Some(preview) => vec![Action::CreateLedger, preview.action(&desired, 0)],
                 None => plan(&desired, &catalogue).actions,
             };
             let actions = if actions.is_empty() {
@@ -285,35 +286,4 @@ fn an_adoption_that_is_cut_off_after_any_action_converges() {
         let role = &catalogue.grants[&Entity::role(&stack.names.ingest_role())];
         assert!(!role.has_surplus(&desired.roles[0].rights, &catalogue.privileges), "cut off after {cut}");
     }
-}
-
-#[test]
-fn the_data_of_a_deleted_stack_can_be_taken_over_by_one_of_another_name_and_that_of_a_living_one_cannot() {
-    let (gone, mut taker) = (Stack::new("shop", "web"), Stack::new("lab", "copy"));
-    taker.owner.cluster_id = "cluster-b".into();
-    taker.names.database = gone.names.database.clone();
-    let mut catalogue = empty_server();
-    pass(&mut catalogue, &gone.desired(&gone.logins()), true);
-    let desired = taker.desired(&taker.logins());
-    let living = shown(&desired, &catalogue);
-    assert!(living.items.iter().all(|item| item.refusal == Some(Refusal::Owned)), "{living:?}");
-
-    apply_all(&deletion(&gone.owner, &catalogue), &mut catalogue, &gone.owner);
-    let preview = shown(&desired, &catalogue);
-    let entities: Vec<_> = preview.items.iter().map(|item| item.entity.to_string()).collect();
-    assert_eq!(entities, ["database weir_shop__web", "user weir_shop__web_definer"]);
-    assert!(
-        preview.items.iter().all(|item| item.refusal.is_none() && item.owner.as_ref() == Some(&gone.owner))
-    );
-    apply_all(&[preview.action(&desired)], &mut catalogue, &taker.owner);
-    while !pass(&mut catalogue, &desired, true).is_empty() {}
-    assert!(catalogue.open_intents().iter().all(|intent| intent.owner == taker.owner));
-
-    let renewed = Stack {
-        owner: Owner { uid: "later".into(), ..gone.owner.clone() },
-        names: gone.names.clone(),
-        forms: Forms::default(),
-    };
-    let conflicts = plan(&renewed.desired(&[]), &catalogue).conflicts;
-    assert_eq!(conflicts[0].owner, Some(taker.owner.clone()), "its former owner's name does not get it back");
 }

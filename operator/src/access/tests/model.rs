@@ -4,7 +4,8 @@ mod limits;
 
 use super::super::adoption::Takeover;
 use super::super::catalogue::UserState;
-use super::super::ledger::Adoption;
+use super::super::ledger::handover::{Question, Said, Word};
+use super::super::ledger::{Adoption, Handover};
 use super::super::right::{Grants, PrivilegeRow, Privileges};
 use super::*;
 
@@ -52,6 +53,7 @@ pub(crate) fn apply(catalogue: &mut Catalogue, owner: &Owner, action: &Action) {
             let is_over = |adoption: &&mut Adoption| over.iter().any(|over| over.intent == adoption.intent);
             catalogue.adoptions.iter_mut().filter(is_over).for_each(|adoption| adoption.is_settled = true);
         }
+        Action::RecordHandovers(said) => said.iter().for_each(|said| say(catalogue, said)),
         Action::OpenLogin(user) => open_login(catalogue, user),
         Action::CreateDatabase(name) => assert!(catalogue.databases.insert(name.clone()), "{name} exists"),
         Action::CreateRole(name) => assert!(catalogue.roles.insert(name.clone()), "{name} exists"),
@@ -116,7 +118,11 @@ fn record(catalogue: &mut Catalogue, owner: &Owner, claims: &[Claim]) {
 }
 
 fn take_over(catalogue: &mut Catalogue, owner: &Owner, takeover: &Takeover) {
-    let preview = preview(&takeover.desired, catalogue, &std::collections::BTreeSet::new());
+    let preview = preview(
+        &takeover.desired,
+        catalogue,
+        &AdoptionRules { silence: takeover.silence, ..AdoptionRules::default() },
+    );
     let preview = preview.expect("something to take over");
     assert_eq!(preview.hash, takeover.hash, "what was approved");
     for item in preview.items {
@@ -124,6 +130,27 @@ fn take_over(catalogue: &mut Catalogue, owner: &Owner, takeover: &Takeover) {
         record(catalogue, owner, &[Claim { entity: item.entity, class: item.class }]);
         let intent = catalogue.open_intents().last().expect("the claim").clone();
         catalogue.adoptions.push(Adoption { intent, hash: takeover.hash.clone(), is_settled: false });
+    }
+}
+
+/// Keeps what each side said last, as the query of the ledger tells it.
+fn say(catalogue: &mut Catalogue, said: &Said) {
+    let Said { taker, owner, word, hash } = said.clone();
+    let is_same = |pair: &Handover| pair.taker == taker && pair.owner == owner;
+    let found = catalogue.handovers.iter().position(is_same);
+    let known = found.map(|position| catalogue.handovers.remove(position));
+    let answer = known.as_ref().and_then(|known| known.answer.clone());
+    let next = match word {
+        Word::Question(question) => {
+            Handover { taker, owner, question, hash, age: 0, answer, is_answered: false }
+        }
+        Word::Answer(answer) => {
+            let Some(known) = known else { return };
+            Handover { answer: Some((answer, hash)), is_answered: true, ..known }
+        }
+    };
+    if next.question != Question::Withdrawn {
+        catalogue.handovers.push(next);
     }
 }
 

@@ -5,6 +5,7 @@ mod canonical;
 mod client;
 mod edits;
 mod forms;
+mod handover;
 mod ledger;
 mod narrowing;
 mod quoting;

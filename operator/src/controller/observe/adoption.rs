@@ -1,6 +1,7 @@
 //! Asks ClickHouse which of the entities that bear a stack's names, and are not its own, statements can change at all.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use weir_crds::AnalyticsStack;
@@ -13,8 +14,10 @@ use crate::controller::observed::{Fault, Observed};
 use crate::controller::validate::{Found, validate};
 use crate::controller::{Context, build_desired};
 
-/// Those that cannot be changed. Asked only of a stack that is kept from its work by such entities, and once in a drift
-/// period for the same ones.
+/// Time for which an answer is believed; whoever takes an entity over asks once more.
+const LIFETIME: Duration = Duration::from_hours(1);
+
+/// Those that cannot be changed. Asked only of a stack of which status says that such entities keep it from its work.
 pub(super) async fn fixed(
     ctx: &Context,
     stack: &AnalyticsStack,
@@ -22,7 +25,8 @@ pub(super) async fn fixed(
     observed: &Observed,
     memory: &mut Memory,
 ) -> Result<BTreeSet<Entity>, Fault> {
-    let entities = foreign(ctx, stack, observed);
+    let is_blocked = observed.status.adoption.is_some();
+    let entities = if is_blocked { foreign(ctx, stack, observed) } else { Vec::new() };
     if entities.is_empty() {
         return Ok(BTreeSet::new());
     }
@@ -33,7 +37,7 @@ pub(super) async fn fixed(
     }
     let asked = access::fetch_fixed(&connection.because("adoption"), &entities).await;
     let fixed = asked.map_err(|error| administrator_fault(stack, &error))?;
-    let expires = now + ctx.settings.jittered_drift();
+    let expires = now + LIFETIME;
     memory.probe = Some(Probe { entities, fixed: fixed.clone(), expires });
     Ok(fixed)
 }
@@ -42,6 +46,6 @@ fn foreign(ctx: &Context, stack: &AnalyticsStack, observed: &Observed) -> Vec<En
     let Ok(catalogue) = &observed.catalogue else { return Vec::new() };
     let Ok(checked) = validate(stack, &ctx.settings.rules, Found::default()) else { return Vec::new() };
     let desired = build_desired(&checked, &observed.owner, observed);
-    let preview = access::preview(&desired.access, catalogue, &BTreeSet::new());
+    let preview = access::preview(&desired.access, catalogue, &observed.adoption);
     preview.map_or_else(Vec::new, |preview| preview.items.into_iter().map(|item| item.entity).collect())
 }

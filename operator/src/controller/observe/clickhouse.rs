@@ -110,7 +110,7 @@ pub(super) async fn catalogue(
     read.answer.map_err(|error| administrator_fault(stack, &error))
 }
 
-/// What the answer depends on besides time: the spec, and the Secrets that hold credentials.
+/// What the answer depends on besides time: the spec, the Secrets that hold credentials, and what is to be taken over.
 fn key(stack: &AnalyticsStack, observed: &Observed) -> String {
     let secrets: Vec<_> = observed
         .secrets
@@ -118,7 +118,9 @@ fn key(stack: &AnalyticsStack, observed: &Observed) -> String {
         .filter(|secret| secret.immutable == Some(true))
         .map(|secret| secret.uid().unwrap_or_default())
         .collect();
-    format!("{}|{}", stack.metadata.generation.unwrap_or(0), secrets.join(","))
+    // Whoever approves a preview knows what another stack wrote into the ledger just now.
+    let adopt = stack.annotations().get("weir.dev/adopt").map_or("", String::as_str);
+    format!("{}|{}|{adopt}", stack.metadata.generation.unwrap_or(0), secrets.join(","))
 }
 
 #[cfg(test)]

@@ -274,6 +274,7 @@ pub(super) fn surplus(view: &View<'_>, steps: &mut Steps) {
     }
     let mut actions = access::surplus(&view.desired.access, catalogue);
     actions.extend(access::settlement(&view.desired.access, catalogue));
+    actions.extend(access::settled(&view.observed.owner, catalogue));
     for action in actions {
         if let Some(action) = not_done_yet(action, steps) {
             steps.act(ConditionType::AccessReady, Action::Access(action));

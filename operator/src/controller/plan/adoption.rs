@@ -1,13 +1,17 @@
 //! Phase of adoption: what bears the stack's names and is not its own is taken over when exactly that was approved.
 
+mod wait;
+
+use k8s_openapi::jiff::SignedDuration;
+pub(super) use wait::conflict;
 use weir_crds::{ConditionType, Reason};
 
 use super::{Action, Hold, Steps, View};
-use crate::access::{self, Preview, Refusal};
+use crate::access::{self, Preview};
 use crate::controller::status::adoption::is_outdated;
 
-/// Longest part of an annotation's value that a hint repeats.
-const MAX_SHOWN: usize = 40;
+/// Time after which it is looked whether an adoption is over: its end is nothing that a watch tells.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// What somebody said about a preview.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,31 +29,51 @@ enum Verdict<'a> {
 /// The preview of what the stack would take over; none when nothing is in its way.
 pub(crate) fn preview(view: &View<'_>) -> Option<Preview> {
     let catalogue = view.observed.catalogue.as_ref().ok()?;
-    access::preview(&view.desired.access, catalogue, &view.observed.fixed)
+    access::preview(&view.desired.access, catalogue, &view.observed.adoption)
 }
 
-/// Value of the request to adopt, once what it approved belongs to the stack.
+/// Value of the request to adopt, once what it approved belongs to the stack, or was given by it.
 pub(crate) fn handled(view: &View<'_>) -> Option<String> {
     let value = view.stack.requests.adopt.as_ref()?;
     let catalogue = view.observed.catalogue.as_ref().ok()?;
-    let adopted = access::adopted(&view.observed.owner, catalogue, value);
-    (!adopted.is_empty()).then(|| value.clone())
+    let owner = &view.observed.owner;
+    let is_done =
+        !access::adopted(owner, catalogue, value).is_empty() || access::given(owner, catalogue, value);
+    is_done.then(|| value.clone())
 }
 
 /// Takes over what was approved, and nothing besides in the same pass: what follows is planned from what is there then.
 pub(super) fn adoption(view: &View<'_>, steps: &mut Steps) {
     let Ok(catalogue) = &view.observed.catalogue else { return };
-    let approved = preview(view).filter(|preview| verdict(view, preview) == Verdict::Approved);
-    let Some(preview) = approved.filter(|preview| preview.refused().is_none()) else {
+    let preview = preview(view);
+    talk(view, preview.as_ref(), steps);
+    let is_approved = |preview: &Preview| verdict(view, preview) == Verdict::Approved;
+    let can_be = |preview: &Preview| preview.refused().is_none() && preview.awaited().is_none();
+    let Some(preview) = preview.filter(|preview| is_approved(preview) && can_be(preview)) else {
         return progress(view, steps);
     };
     if catalogue.intents.is_none() {
         steps.act(ConditionType::AccessReady, Action::Access(access::Action::CreateLedger));
     }
-    steps.act(ConditionType::AccessReady, Action::Access(preview.action(&view.desired.access)));
+    steps.act(
+        ConditionType::AccessReady,
+        Action::Access(preview.action(&view.desired.access, view.observed.adoption.silence)),
+    );
     let hint = "it was taken over as approved; it is brought in line next".into();
     let Some(first) = preview.items.first() else { return };
     steps.hold(Hold { blocks: true, ..hold(&first.entity.to_string(), Reason::Progressing, hint) });
+}
+
+/// Asks the owners in the preview, and answers those that ask this stack.
+fn talk(view: &View<'_>, preview: Option<&Preview>, steps: &mut Steps) {
+    let Ok(catalogue) = &view.observed.catalogue else { return };
+    let (owner, silence) = (&view.observed.owner, view.observed.adoption.silence);
+    let is_approved = preview.is_some_and(|preview| verdict(view, preview) == Verdict::Approved);
+    let question = access::questions(owner, catalogue, preview, (is_approved, silence));
+    let answer = access::answers(owner, catalogue, view.stack.requests.adopt.as_deref());
+    for said in question.into_iter().chain(answer) {
+        steps.act(ConditionType::AccessReady, Action::Access(said));
+    }
 }
 
 /// Says what an adoption still waits for: whoever used the entities before goes on with them meanwhile.
@@ -70,7 +94,8 @@ fn progress(view: &View<'_>, steps: &mut Steps) {
             "taken over: {}; rights, passwords, hosts and settings that the spec does not ask for stay until the stack's own pods are proven",
             own.join(", ")
         );
-        steps.hold(hold(first, Reason::Adopting, hint));
+        let until = view.observed.now.checked_add(LOOK_AGAIN).ok();
+        steps.hold(Hold { until, ..hold(first, Reason::Adopting, hint) });
     }
 }
 
@@ -85,44 +110,6 @@ fn hold(entity: &str, reason: Reason, hint: String) -> Hold {
     }
 }
 
-/// The wait for a name that is not the stack's own, with what can be done about it.
-pub(super) fn conflict(view: &View<'_>, conflict: &access::OwnershipConflict) -> Hold {
-    let hint = preview(view).map_or_else(
-        || conflict.hint(),
-        |preview| format!("{conflict}; {}", what_to_do(view, &preview, conflict)),
-    );
-    Hold { blocks: true, ..hold(&conflict.entity.to_string(), Reason::OwnershipConflict, hint) }
-}
-
-fn what_to_do(view: &View<'_>, preview: &Preview, conflict: &access::OwnershipConflict) -> String {
-    if let Some((item, refusal)) = preview.refused() {
-        let is_this = item.entity == conflict.entity;
-        let what = if is_this { "it".to_owned() } else { item.entity.to_string() };
-        let end = if refusal == Refusal::Owned {
-            "delete that stack with spec.policy.deletion.access: Retain, or give this one another name or spec.clickhouse.database"
-        } else {
-            "rename or drop it, or give this stack another name or spec.clickhouse.database"
-        };
-        return format!("{what} is never taken over, and nothing besides it: {refusal}; {end}");
-    }
-    let hash = &preview.hash;
-    let approve =
-        format!("to take it over as status.adoption shows, set the annotation weir.dev/adopt={hash}");
-    match verdict(view, preview) {
-        Verdict::Approved | Verdict::Unasked => format!(
-            "{approve}; otherwise rename or drop it, or give this stack another name or spec.clickhouse.database"
-        ),
-        Verdict::Another(value) => format!(
-            "weir.dev/adopt={} approves another preview, so nothing was taken over; {approve}",
-            shown(value)
-        ),
-        Verdict::Outdated(value) => format!(
-            "what weir.dev/adopt={} approved has changed since, so nothing was taken over; {approve}",
-            shown(value)
-        ),
-    }
-}
-
 fn verdict<'a>(view: &View<'a>, preview: &Preview) -> Verdict<'a> {
     let status = &view.observed.status;
     match view.stack.requests.adopt.as_deref() {
@@ -134,8 +121,4 @@ fn verdict<'a>(view: &View<'a>, preview: &Preview) -> Verdict<'a> {
         }
         Some(value) => Verdict::Another(value),
     }
-}
-
-fn shown(value: &str) -> String {
-    value.chars().take(MAX_SHOWN).collect()
 }

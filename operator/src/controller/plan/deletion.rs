@@ -58,7 +58,14 @@ pub(crate) fn plan(deletion: &Deletion<'_>, observed: &Observed) -> DeletionPlan
         return planned(Vec::new());
     }
     if deletion.policy.access == AccessDeletion::Retain {
-        return planned(vec![act(Action::RemoveFinalizer)]);
+        // Whoever takes it over need not ask. Without ClickHouse it is as if its cluster were lost.
+        let catalogue = observed.catalogue.as_ref().ok();
+        let actions =
+            catalogue.map(|catalogue| access::retention(deletion.owner, catalogue)).unwrap_or_default();
+        let access_steps = actions.len();
+        let noted = actions.into_iter().map(|action| act(Action::Access(action)));
+        let steps = noted.chain([act(Action::RemoveFinalizer)]).collect();
+        return DeletionPlan { access_steps, ..planned(steps) };
     }
     let mut steps = stop_pods(deletion, observed);
     if steps.iter().any(|step| matches!(step, Step::Hold(_))) {

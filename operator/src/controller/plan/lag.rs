@@ -42,7 +42,7 @@ pub(super) fn waits(view: &View<'_>, steps: &mut Steps) {
 
 /// After as long as it has lasted: a replica that is behind by a moment is seen at once, one that is away is not asked
 /// all the time.
-fn again(view: &View<'_>, object: &str) -> Option<Timestamp> {
+pub(super) fn again(view: &View<'_>, object: &str) -> Option<Timestamp> {
     let now = view.observed.now;
     let object = short(object);
     let known = view.observed.status.blocked_by.iter().find(|wait| wait.object == object);

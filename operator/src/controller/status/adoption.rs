@@ -2,7 +2,7 @@
 
 use weir_crds::{AdoptedEntity, AdoptionStatus};
 
-use crate::access::{Item, Preview};
+use crate::access::{Consent, Item, Preview};
 
 /// Bytes of text that the list may hold: status stays under 16 KiB with its conditions and waits.
 const MAX_LIST: usize = 6144;
@@ -26,9 +26,12 @@ pub(crate) fn adoption_status(
         room = left;
         entities.push(entity);
     }
+    let is_unknown = preview.awaited().is_some_and(|item| item.consent == Consent::Unknown);
+    let is_decided = preview.refused().is_none() && !is_unknown;
     let omitted = i32::try_from(preview.items.len() - entities.len()).unwrap_or(i32::MAX);
     AdoptionStatus {
-        hash: preview.refused().is_none().then(|| preview.hash.clone()),
+        // What there is to take over is not known before it is known whether its owners live.
+        hash: is_decided.then(|| preview.hash.clone()),
         outdated: outdated.map(str::to_owned),
         entities,
         omitted: (omitted > 0).then_some(omitted),
@@ -46,6 +49,7 @@ fn entity(item: &Item) -> AdoptedEntity {
     AdoptedEntity {
         entity: item.entity.to_string(),
         owner: item.owner.as_ref().map(ToString::to_string),
+        consent: item.consent.as_str().map(str::to_owned),
         refusal: item.refusal.map(|refusal| refusal.to_string()),
         changes: item.changes.iter().map(|change| shortened(change)).collect(),
     }
@@ -63,8 +67,11 @@ fn shortened(change: &str) -> String {
 }
 
 fn size(entity: &AdoptedEntity) -> usize {
-    let AdoptedEntity { entity, owner, refusal, changes } = entity;
-    let texts = [Some(entity), owner.as_ref(), refusal.as_ref()].into_iter().flatten().chain(changes);
+    let AdoptedEntity { entity, owner, consent, refusal, changes } = entity;
+    let texts = [Some(entity), owner.as_ref(), consent.as_ref(), refusal.as_ref()]
+        .into_iter()
+        .flatten()
+        .chain(changes);
     FRAME + texts.map(|text| text.len() + 4).sum::<usize>()
 }
 

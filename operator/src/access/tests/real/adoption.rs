@@ -1,7 +1,5 @@
 //! Adoption on a real server: under load, refused, cut off, and of two at once.
 
-use std::collections::BTreeSet;
-
 use serde_json::json;
 
 use super::client::{Client, control};
@@ -16,7 +14,7 @@ async fn shown(connection: &Connection, desired: &Desired) -> Preview {
 }
 
 async fn maybe_shown(connection: &Connection, desired: &Desired) -> Option<Preview> {
-    preview(desired, &fetch_catalogue(connection).await.unwrap(), &BTreeSet::new())
+    preview(desired, &fetch_catalogue(connection).await.unwrap(), &AdoptionRules::default())
 }
 
 async fn execute(connection: &Connection, statements: &[String]) {
@@ -64,7 +62,7 @@ async fn end(connection: &Connection, desired: &Desired) -> Vec<Action> {
 
 async fn take_over(connection: &Connection, desired: &Desired, preview: &Preview) -> Result<(), Error> {
     apply(connection, &desired.owner, &Action::CreateLedger).await.unwrap();
-    apply(connection, &desired.owner, &preview.action(desired)).await
+    apply(connection, &desired.owner, &preview.action(desired, 0)).await
 }
 
 /// Takes over what a person made, from the claim to the end, on a connection with rights of its own.
@@ -158,7 +156,8 @@ async fn a_user_of_the_servers_own_files_is_found_out_and_never_taken_over() {
     let fixed = fetch_fixed(&connection, &[Entity::user(&user), Entity::user(&name)]).await.unwrap();
     assert_eq!(fixed, [Entity::user(&user)].into());
     let catalogue = fetch_catalogue(&connection).await.unwrap();
-    let refused = preview(&desired, &catalogue, &fixed).unwrap();
+    let rules = AdoptionRules { fixed, ..AdoptionRules::default() };
+    let refused = preview(&desired, &catalogue, &rules).unwrap();
     assert_eq!(
         refused.refused().map(|(item, refusal)| (item.entity.name.as_str(), refusal)),
         Some((user.as_str(), Refusal::Fixed))
@@ -257,7 +256,7 @@ async fn of_many_that_take_the_data_of_a_deleted_stack_at_once_exactly_one_owns_
         let (connection, desired) = (&connection, taker.desired(&[]));
         async move {
             let preview = shown(connection, &desired).await;
-            apply(connection, &desired.owner, &preview.action(&desired)).await
+            apply(connection, &desired.owner, &preview.action(&desired, 0)).await
         }
     });
     let results = join_all(attempts).await;

@@ -176,7 +176,7 @@ fn what_is_half_adopted_is_no_change_by_hand() {
 fn the_waits_of_a_preview_that_holds_what_is_never_taken_over_say_so() {
     let mut world = unmarked();
     let role = access::Entity::role(&world.stack.clickhouse.names.ingest_role());
-    world.observed.fixed.insert(role.clone());
+    world.observed.adoption.fixed.insert(role.clone());
     approve_shown(&mut world);
     assert_eq!(world.pass(usize::MAX), 0);
     let hints: Vec<_> = holds(&world).into_iter().map(|hold| hold.hint).collect();
@@ -186,6 +186,52 @@ fn the_waits_of_a_preview_that_holds_what_is_never_taken_over_say_so() {
     );
     show(&mut world);
     assert_eq!(world.observed.status.adoption.as_ref().unwrap().hash, None);
+}
+
+#[test]
+fn who_gave_its_names_says_to_whom_repairs_nothing_and_locks_nobody_out() {
+    let mut world = World::new();
+    let taker = access::Owner {
+        cluster_id: "cluster-b".into(),
+        namespace: "lab".into(),
+        name: "copy".into(),
+        uid: "uid-of-copy".into(),
+    };
+    let asked = access::Handover {
+        taker: taker.clone(),
+        owner: fixture::owner(),
+        question: access::Question::Asked,
+        hash: "0123456789abcdef".into(),
+        age: 0,
+        answer: None,
+        is_answered: false,
+    };
+    change(&mut world, |catalogue| catalogue.handovers = vec![asked]);
+    assert_eq!(world.pass(usize::MAX), 1, "it answers");
+    approve(&mut world, "0123456789abcdef");
+    assert_eq!(world.pass(usize::MAX), 1, "it gives");
+    assert_eq!(seen(&world, adoption::handled).as_deref(), Some("0123456789abcdef"));
+    let names = world.stack.clickhouse.names.clone();
+    change(&mut world, |catalogue| {
+        for intent in catalogue.intents.as_mut().unwrap() {
+            let name = &intent.entity.name;
+            if *name == names.database || *name == names.definer() {
+                (intent.owner, intent.nonce) = (taker.clone(), format!("taken {name}"));
+            }
+        }
+    });
+    // Whatever the taker changes of it then is no change by hand here.
+    change(&mut world, |catalogue| model::forget_grants(catalogue, &access::Entity::user(&names.definer())));
+    world.request("weir.dev/revoke", "ingest=INC".into());
+    approve(&mut world, "0123456789abcdef");
+    world.observed.status.access_digest = Some(seen(&world, |view| view.desired.access.digest()));
+    assert_eq!((seen(&world, |view| drift(view).len()), world.pass(usize::MAX)), (0, 0));
+    let waits = holds(&world);
+    let given: Vec<_> = waits.iter().filter(|hold| hold.reason == Reason::HandedOver).collect();
+    let text = format!("database {} belongs to {taker}; this stack gave it", names.database);
+    assert!(given[0].hint.starts_with(&text) && given[0].blocks, "{given:?}");
+    assert!(text.contains("AnalyticsStack lab/copy of cluster cluster-b"));
+    assert!(waits.iter().any(|hold| hold.hint.contains("weir.dev/revoke waits")), "{waits:?}");
 }
 
 proptest! {
