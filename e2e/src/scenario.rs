@@ -13,6 +13,7 @@ mod drift;
 mod fault;
 mod fuzz;
 mod grants;
+mod handover;
 mod hostile;
 mod identity;
 mod ingest_faults;

@@ -3,9 +3,9 @@
 use std::{path::Path, pin::Pin, time::Duration};
 
 use super::{
-    Plan, access, byo, canary, contract, crash, deletion, digest, drift, fault, fuzz, grants, hostile,
-    identity, ingest_faults, kill, migrations, pretend, ready, replaced, rivals, rotation, runners, sdk,
-    sdks, settled, spool,
+    Plan, access, byo, canary, contract, crash, deletion, digest, drift, fault, fuzz, grants, handover,
+    hostile, identity, ingest_faults, kill, migrations, pretend, ready, replaced, rivals, rotation, runners,
+    sdk, sdks, settled, spool,
 };
 use crate::{
     bench,
@@ -79,7 +79,7 @@ const fn alone(
 }
 
 /// Every story, in the order in which they share a stage.
-pub static SCENARIOS: [Scenario; 26] = [
+pub static SCENARIOS: [Scenario; 27] = [
     alone(
         "contract",
         "the seed's contract, item by item, with PostHog's paths switched off",
@@ -195,6 +195,11 @@ pub static SCENARIOS: [Scenario; 26] = [
         "rivals",
         "two operators of two clusters, one ClickHouse, the same names: one owner that both name, and no statement against it",
         |stage, plan| Box::pin(rivals::run(stage, plan)),
+    ),
+    cluster(
+        "handover",
+        "a stack that names another one's database takes it over by an approved preview, while events flow: rows = acknowledged",
+        |stage, plan| Box::pin(handover::run(stage, plan)),
     ),
     cluster("kill", "kill -9 of operator and ingest at random moments changes no outcome", |stage, plan| {
         Box::pin(kill::run(stage, plan))
