@@ -121,6 +121,12 @@ impl Book {
         self.lock().current.clone()
     }
 
+    /// Whether the engine has another state than it is to have, or somebody waits for it.
+    pub(crate) fn is_behind(&self) -> bool {
+        let pages = self.lock();
+        pages.next != pages.current || !pages.waiters.is_empty()
+    }
+
     /// Answers the statements that only take access away.
     pub(crate) fn answer_removals(&self) {
         let mut pages = self.lock();
@@ -160,5 +166,25 @@ fn is_removal(statement: &Statement) -> bool {
         Statement::DropUser { .. } => true,
         Statement::AlterUser { clauses, .. } => clauses.methods.is_some() || clauses.valid_until.is_some(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::access::parse;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_restart_brings_along_what_was_recorded_meanwhile() {
+        let book = Book::new(Access::default(), "admin");
+        assert!(!book.is_behind());
+        let outcomes = ["CREATE ROLE a", "CREATE ROLE b"].map(|sql| book.record(&[parse(sql)?]));
+        assert!(book.is_behind());
+        book.turn();
+        book.changed.notified().await;
+        assert!(!book.is_behind(), "who is told of it afterwards finds nothing to do");
+        for outcome in outcomes {
+            outcome.unwrap().await.unwrap().unwrap();
+        }
     }
 }

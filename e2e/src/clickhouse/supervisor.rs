@@ -32,6 +32,10 @@ pub(crate) async fn supervise(core: Arc<Core>, engine: Engine, mut stop: oneshot
 
 /// Brings the next state to the engine: one restart for everything that was recorded until the gate was shut.
 async fn renew(core: &Core, engine: Engine) -> Engine {
+    // Told of something that the restart before this one has brought along already.
+    if !core.book.is_behind() {
+        return engine;
+    }
     for _ in 0..MAX_GATHERED {
         if tokio::time::timeout(GATHER, core.book.changed.notified()).await.is_err() {
             break;
