@@ -32,8 +32,10 @@ pub(super) fn additions(view: &View<'_>, steps: &mut Steps) {
     for action in planned.actions {
         steps.act(ConditionType::AccessReady, Action::Access(action));
     }
+    // One preview for all conflicts: it is planned from everything that the stack wants.
+    let preview = if planned.conflicts.is_empty() { None } else { adoption::preview(view) };
     for conflict in planned.conflicts {
-        steps.hold(adoption::conflict(view, &conflict));
+        steps.hold(adoption::conflict(view, &conflict, preview.as_ref()));
     }
     narrowing::waits(view, steps);
     if settled {

@@ -100,14 +100,7 @@ fn progress(view: &View<'_>, steps: &mut Steps) {
 }
 
 fn hold(entity: &str, reason: Reason, hint: String) -> Hold {
-    Hold {
-        stage: ConditionType::AccessReady,
-        object: format!("ClickHouse/{entity}"),
-        reason,
-        hint,
-        blocks: false,
-        until: None,
-    }
+    Hold::of_access(format!("ClickHouse/{entity}"), reason, hint)
 }
 
 fn verdict<'a>(view: &View<'a>, preview: &Preview) -> Verdict<'a> {

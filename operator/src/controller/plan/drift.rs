@@ -1,6 +1,6 @@
 //! What somebody changed in ClickHouse by hand: told from what the spec, a rotation or a lost server asks for.
 
-use weir_crds::{ConditionType, DriftPolicy, Reason};
+use weir_crds::{DriftPolicy, Reason};
 
 use super::{Hold, Steps, View};
 use crate::access::{self, Action};
@@ -74,17 +74,11 @@ pub(super) fn is_left(view: &View<'_>, steps: &mut Steps) -> bool {
     }
     if policy == DriftPolicy::Report {
         let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
-        steps.hold(Hold {
-            stage: ConditionType::AccessReady,
-            object: "ClickHouse/access".into(),
-            reason: Reason::DriftFound,
-            hint: format!(
-                "it was changed by hand and is left, as spec.policy.drift says; Enforce would {}",
-                changes.join("; ")
-            ),
-            blocks: false,
-            until: None,
-        });
+        let hint = format!(
+            "it was changed by hand and is left, as spec.policy.drift says; Enforce would {}",
+            changes.join("; ")
+        );
+        steps.hold(Hold::of_access("ClickHouse/access".into(), Reason::DriftFound, hint));
     }
     true
 }

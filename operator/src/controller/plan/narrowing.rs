@@ -1,7 +1,7 @@
 //! What keeps a reader from being narrowed as the spec says: a condition that ClickHouse cannot use, and a quota of somebody
 //! else that may count in place of its own. Nothing else waits for it.
 
-use weir_crds::{ConditionType, Reason};
+use weir_crds::Reason;
 
 use super::{Hold, Steps, View};
 use crate::access;
@@ -13,29 +13,19 @@ pub(super) fn waits(view: &View<'_>, steps: &mut Steps) {
     let desired = &view.desired.access;
     for (role, table, why) in desired.refused_conditions() {
         let reader = reader(view, role);
-        steps.hold(Hold {
-            stage: ConditionType::AccessReady,
-            object: format!("spec.users[{reader}].tables[{table}].rows"),
-            reason: Reason::InvalidSpec,
-            hint: format!(
-                "{why}; until then the reader keeps the condition that it had, and no access to the table where it had none"
-            ),
-            blocks: false,
-            until: None,
-        });
+        let field = format!("spec.users[{reader}].tables[{table}].rows");
+        let hint = format!(
+            "{why}; until then the reader keeps the condition that it had, and no access to the table where it had none"
+        );
+        steps.hold(Hold::of_access(field, Reason::InvalidSpec, hint));
     }
     for (role, quota) in access::rivals(desired, catalogue) {
         let reader = reader(view, role);
-        steps.hold(Hold {
-            stage: ConditionType::AccessReady,
-            object: format!("spec.users[{reader}].quota"),
-            reason: Reason::OwnershipConflict,
-            hint: format!(
-                "ClickHouse counts a query by one quota only, and quota {quota}, which Weir did not make, applies to the reader too; except role {role} from it, or remove the reader's quota"
-            ),
-            blocks: false,
-            until: None,
-        });
+        let field = format!("spec.users[{reader}].quota");
+        let hint = format!(
+            "ClickHouse counts a query by one quota only, and quota {quota}, which Weir did not make, applies to the reader too; except role {role} from it, or remove the reader's quota"
+        );
+        steps.hold(Hold::of_access(field, Reason::OwnershipConflict, hint));
     }
 }
 

@@ -60,6 +60,11 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
+    /// A wait of access that stops nothing and that time alone does not end.
+    pub(crate) const fn of_access(object: String, reason: Reason, hint: String) -> Self {
+        Self { stage: ConditionType::AccessReady, object, reason, hint, blocks: false, until: None }
+    }
+
     /// The wait that a fault causes.
     pub(crate) fn from_fault(fault: &Fault, blocks: bool) -> Self {
         Self {

@@ -5,7 +5,7 @@ use weir_crds::Reason;
 
 use super::super::lag::again;
 use super::super::{Hold, View};
-use super::{Verdict, hold, preview, verdict};
+use super::{Verdict, hold, verdict};
 use crate::access::{self, Consent, OwnershipConflict, Preview};
 
 /// Time after which a preview that was never shown is made again.
@@ -16,7 +16,11 @@ const MAX_SHOWN: usize = 40;
 const OTHERWISE: &str = "rename or drop it, or give this stack another name or spec.clickhouse.database";
 
 /// The wait for one name.
-pub(in crate::controller::plan) fn conflict(view: &View<'_>, conflict: &OwnershipConflict) -> Hold {
+pub(in crate::controller::plan) fn conflict(
+    view: &View<'_>,
+    conflict: &OwnershipConflict,
+    preview: Option<&Preview>,
+) -> Hold {
     let object = conflict.entity.to_string();
     // What another stack says is in the ledger, which nothing watches.
     let soon = || again(view, &format!("ClickHouse/{object}"));
@@ -26,8 +30,7 @@ pub(in crate::controller::plan) fn conflict(view: &View<'_>, conflict: &Ownershi
         let until = soon().filter(|_| !is_settled);
         return Hold { blocks: true, until, ..hold(&object, Reason::HandedOver, hint) };
     }
-    let preview = preview(view);
-    let hint = preview.as_ref().map_or_else(
+    let hint = preview.map_or_else(
         || conflict.hint(),
         |preview| format!("{conflict}; {}", what_to_do(view, preview, conflict)),
     );
