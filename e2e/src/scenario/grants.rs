@@ -1,5 +1,5 @@
-//! Grants, conditions of rows and names at length: the operator's own planning and applying, and the service's own templates, on a real
-//! ClickHouse.
+//! Grants, conditions of rows, names and the catalogue at length: the operator's own planning and applying, and the
+//! service's own templates, on a real ClickHouse.
 //!
 //! What is run are tests of those two crates, in which these rooms are visible; `cargo verify` runs them at their sample
 //! with all other tests, and this story with a ClickHouse of their own and at any count.
@@ -28,7 +28,7 @@ struct Long {
     full: usize,
 }
 
-const TESTS: [Long; 5] = [
+const TESTS: [Long; 6] = [
     Long {
         test: "access::tests::real::edits::edits_never_take_what_is_allowed_before_and_after_and_end_exactly_at_the_spec",
         ..Long::of_operator("WEIR_TEST_GRANT_EDITS", 16, 1_000)
@@ -36,6 +36,10 @@ const TESTS: [Long; 5] = [
     Long {
         test: "access::tests::real::canonical::canonical_grants_are_those_of_the_server",
         ..Long::of_operator("WEIR_TEST_GRANT_SETS", 200, 5_000)
+    },
+    Long {
+        test: "access::tests::real::shared::the_queries_of_a_drift_pass_do_not_grow_with_the_number_of_stacks",
+        ..Long::of_operator("WEIR_TEST_STACKS", 1_000, 1_000)
     },
     Long {
         test: "access::tests::real::narrowing::every_accepted_condition_is_the_servers_own_in_a_second_pass",

@@ -157,7 +157,7 @@ fn a_quota_is_set_in_one_step_and_goes_with_the_spec() {
 }
 
 #[test]
-fn a_condition_that_cannot_be_used_keeps_the_one_before_and_opens_no_table() {
+fn a_condition_that_cannot_be_used_changes_nothing_and_opens_no_table() {
     let refused = (
         (TABLE.to_owned(), "nope".to_owned()),
         Form::Refused("it names a column that the table does not have".into()),
@@ -176,6 +176,10 @@ fn a_condition_that_cannot_be_used_keeps_the_one_before_and_opens_no_table() {
     settle(&mut catalogue, &stack.of(filtered("bi", TABLE, Some("a"))));
     assert_eq!(settle(&mut catalogue, &bad), Vec::<String>::new());
     assert_eq!(seen(&catalogue, &stack).as_deref(), Some("(a)"));
+
+    settle(&mut catalogue, &stack.of(filtered("bi", TABLE, None)));
+    settle(&mut catalogue, &bad);
+    assert_eq!(seen(&catalogue, &stack).as_deref(), Some(ALL));
 }
 
 #[test]

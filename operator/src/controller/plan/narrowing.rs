@@ -14,9 +14,7 @@ pub(super) fn waits(view: &View<'_>, steps: &mut Steps) {
     for (role, table, why) in desired.refused_conditions() {
         let reader = reader(view, role);
         let field = format!("spec.users[{reader}].tables[{table}].rows");
-        let hint = format!(
-            "{why}; until then the reader keeps the condition that it had, and no access to the table where it had none"
-        );
+        let hint = format!("{why}; until then the reader is given nothing more of that table than it had");
         steps.hold(Hold::of_access(field, Reason::InvalidSpec, hint));
     }
     for (role, quota) in access::rivals(desired, catalogue) {
@@ -116,7 +114,9 @@ mod tests {
         let hold = holds(&plan)[0];
         assert_eq!(hold.object, "spec.users[grafana].tables[events].rows");
         assert_eq!((hold.reason, hold.blocks), (Reason::InvalidSpec, false));
-        assert!(hold.hint.starts_with("it names no column; until then"), "{}", hold.hint);
+        let said =
+            "it names no column; until then the reader is given nothing more of that table than it had";
+        assert_eq!(hold.hint, said);
     }
 
     #[test]
