@@ -60,10 +60,16 @@ pub(super) async fn render_deleted(stage: &Stage, stack: &Stack) -> anyhow::Resu
     Ok(format!("{}\n{}", lines.join("\n"), render_access(stage, stack).await?))
 }
 
+/// Database of a stack; the names of its users and roles begin with it.
+pub(super) fn database(stack: &Stack) -> String {
+    format!("weir_{}__{}", stack.namespace, stack.name).replace('-', "_")
+}
+
 /// Renders what ClickHouse holds of a stack, which may be deleted: users, roles, rights, row policies, quotas and the ledger's open claims.
 async fn render_access(stage: &Stage, stack: &Stack) -> anyhow::Result<String> {
     let Stack { namespace, name, .. } = stack;
-    let prefix = format!("weir_{}__{name}", namespace.replace('-', "_"));
+    // The underscore keeps `shop_1` apart from `shop_10`.
+    let prefix = format!("{}_", database(stack));
     let access = format!(
         "SELECT concat('user ', name) FROM system.users WHERE startsWith(name, '{prefix}') \
          UNION ALL SELECT concat('role ', name) FROM system.roles WHERE startsWith(name, '{prefix}') \

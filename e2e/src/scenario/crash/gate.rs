@@ -187,6 +187,6 @@ fn clickhouse_change(request: &Request<Bytes>) -> Option<String> {
         None => statement,
     };
     let words: Vec<&str> = statement.split_whitespace().take(4).collect();
-    let is_read = matches!(*words.first()?, "SELECT" | "SHOW" | "EXISTS" | "WITH");
+    let is_read = matches!(*words.first()?, "SELECT" | "SHOW" | "EXISTS" | "WITH" | "DESCRIBE");
     (!is_read).then(|| words.join(" "))
 }

@@ -65,6 +65,7 @@ impl<'a> Lane<'a> {
         verb.wait(&stack, self.turn).await?;
         // What comes last is not waited for by status.
         let end = settled(|| self.end(verb, &stack)).await?;
+        self.drop_data(verb, &stack).await?;
         Ok((self.gate.calls(), end))
     }
 
@@ -94,7 +95,16 @@ impl<'a> Lane<'a> {
         if verb != Verb::Delete {
             self.check_published(&stack, Keeps::Everything).await.context("at the end")?;
         }
+        self.drop_data(verb, &stack).await?;
         Ok(has_died)
+    }
+
+    /// Takes away what a deletion keeps: the more tables there are, the longer every restart of the engine takes.
+    async fn drop_data(&self, verb: Verb, stack: &Stack) -> anyhow::Result<()> {
+        if verb == Verb::Delete {
+            self.stage.query(&format!("DROP DATABASE {} SYNC", normal_form::database(stack))).await?;
+        }
+        Ok(())
     }
 
     async fn ask(&mut self, verb: Verb, cut: Option<Cut>) -> anyhow::Result<Stack> {
