@@ -61,6 +61,11 @@ impl ClickhouseAccess {
     }
 }
 
+/// Whether an error is ClickHouse's with that code.
+pub fn fails_with(error: &anyhow::Error, code: u32) -> bool {
+    error.root_cause().to_string().starts_with(&format!("Code: {code}."))
+}
+
 /// Asks a ClickHouse again and again until it answers.
 pub(crate) async fn until_answered(ask: impl AsyncFn(&str) -> anyhow::Result<String>) -> anyhow::Result<()> {
     let answered = async {

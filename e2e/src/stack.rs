@@ -6,10 +6,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::{
+    core::v1::{Secret, Service},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api, Client,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use serde_json::Value;
 use weir_crds::{AnalyticsStack, ConditionType, Reason};
@@ -121,6 +124,20 @@ impl Stack {
         let secret = api.get(name).await.with_context(|| format!("failed to read the Secret {name}"))?;
         let text = |(key, value): (String, k8s_openapi::ByteString)| Ok((key, String::from_utf8(value.0)?));
         secret.data.unwrap_or_default().into_iter().map(text).collect()
+    }
+
+    /// Addresses of the stack's ready pods, one for each.
+    pub async fn pod_urls(&self) -> anyhow::Result<Vec<String>> {
+        let api: Api<EndpointSlice> = Api::namespaced(self.client.clone(), &self.namespace);
+        let of_service = format!("kubernetes.io/service-name={}-ingest", self.name);
+        let slices = api.list(&ListParams::default().labels(&of_service)).await?;
+        let endpoints = slices.items.into_iter().flat_map(|slice| slice.endpoints);
+        let ready = endpoints
+            .filter(|endpoint| endpoint.conditions.as_ref().and_then(|is| is.ready).unwrap_or_default());
+        let urls: Vec<_> =
+            ready.flat_map(|pod| pod.addresses).map(|pod| format!("http://{pod}:8080")).collect();
+        anyhow::ensure!(!urls.is_empty(), "{} has no ready pod", self.name);
+        Ok(urls)
     }
 
     /// Address of the stack's Service that works from the node, where cluster DNS names need not resolve.

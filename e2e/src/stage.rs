@@ -9,7 +9,7 @@ use std::{
 };
 
 pub use self::{
-    clickhouse::REPLICA,
+    clickhouse::{QUERY_WAS_CANCELLED, REPLICA},
     operator_process::{KilledOperator, OperatorProcess},
 };
 use anyhow::{Context as _, ensure};

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::Context;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::{Api, Client, ResourceExt, api::LogParams};
 
 use super::client_config;
@@ -20,7 +20,8 @@ const ANSWERS: [(&str, &[&str]); 5] = [
 
 /// Writes events, objects, descriptions and container logs of a cluster into `folder`.
 ///
-/// A cluster in trouble answers some questions and not others: each file holds the answer or the error.
+/// A cluster in trouble answers some questions and not others: an error lies beside where the answer would be, in a file
+/// that ends with `.error`, so that nobody takes one for the other.
 pub async fn collect(kubeconfig: &Path, folder: &Path) -> anyhow::Result<()> {
     let logs = folder.join("containers");
     fs::create_dir_all(&logs).with_context(|| format!("failed to create {}", logs.display()))?;
@@ -28,14 +29,21 @@ pub async fn collect(kubeconfig: &Path, folder: &Path) -> anyhow::Result<()> {
     for (file, arguments) in ANSWERS {
         let mut command = Command::new(&kubectl);
         command.arg("--kubeconfig").arg(kubeconfig).arg("--request-timeout=10s").args(arguments);
-        let answer = tool::run(&mut command, &Hint::none()).unwrap_or_else(|error| format!("{error:#}\n"));
-        let path = folder.join(file);
-        fs::write(&path, answer).with_context(|| format!("failed to write {}", path.display()))?;
+        keep(folder, file, tool::run(&mut command, &Hint::none()))?;
     }
     if let Err(error) = write_container_logs(kubeconfig, &logs).await {
-        fs::write(logs.join("error.txt"), format!("{error:#}\n")).context("failed to write an error")?;
+        keep(&logs, "all", Err(error))?;
     }
     Ok(())
+}
+
+/// Writes an answer, or why there is none.
+fn keep(folder: &Path, file: &str, answer: anyhow::Result<String>) -> anyhow::Result<()> {
+    let (path, text) = match answer {
+        Ok(text) => (folder.join(file), text),
+        Err(error) => (folder.join(format!("{file}.error")), format!("{error:#}\n")),
+    };
+    fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))
 }
 
 async fn write_container_logs(kubeconfig: &Path, folder: &Path) -> anyhow::Result<()> {
@@ -44,19 +52,30 @@ async fn write_container_logs(kubeconfig: &Path, folder: &Path) -> anyhow::Resul
     for pod in pods {
         let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
         let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-        let spec = pod.spec.unwrap_or_default();
+        let (spec, status) = (pod.spec.unwrap_or_default(), pod.status.unwrap_or_default());
         for container in spec.init_containers.unwrap_or_default().iter().chain(&spec.containers) {
-            for previous in [false, true] {
-                let params =
-                    LogParams { container: Some(container.name.clone()), previous, ..LogParams::default() };
-                let Ok(text) = api.logs(&name, &params).await else { continue };
-                let suffix = if previous { ".previous" } else { "" };
-                let path = folder.join(format!("{namespace}.{name}.{}{suffix}.log", container.name));
-                fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
+            let file = format!("{namespace}.{name}.{}", container.name);
+            let log = async |previous| {
+                let container = Some(container.name.clone());
+                let params = LogParams { container, previous, ..LogParams::default() };
+                api.logs(&name, &params).await.map_err(anyhow::Error::from)
+            };
+            keep(folder, &format!("{file}.log"), log(false).await)?;
+            if has_ended_before(&status, &container.name) {
+                keep(folder, &format!("{file}.previous.log"), log(true).await)?;
             }
         }
     }
     Ok(())
+}
+
+/// Whether a container runs again, so that there is a log of the run before.
+fn has_ended_before(status: &PodStatus, container: &str) -> bool {
+    let statuses = [&status.init_container_statuses, &status.container_statuses].into_iter().flatten();
+    let mut ended = statuses
+        .flatten()
+        .filter(|status| status.last_state.as_ref().is_some_and(|state| state.terminated.is_some()));
+    ended.any(|status| status.name == container)
 }
 
 /// Copies the files of a folder, not those of its subfolders.

@@ -137,8 +137,7 @@ async fn spoil(stage: &Stage, stack: &Stack, own: &mut Own) -> anyhow::Result<()
 /// Waits until the password before the last is refused, for its overlap is over, and nothing is left of the old values.
 async fn retire(stage: &Stage, stack: &Stack, old: &Own) -> anyhow::Result<Duration> {
     let (user, url) = (stack.secret("owned-user-bi").await?["username"].clone(), stack.service_url().await?);
-    let is_refused = || async { Ok(stage.query_as(&user, old.password(), "SELECT 1").await.is_err()) };
-    let took = wait_until(RETIREMENT, is_refused).await?;
+    let took = wait_until(RETIREMENT, || stage.is_denied(&user, old.password())).await?;
     let is_alone = |stack: &AnalyticsStack| steps(stack) == [Some(CredentialStep::Current); 2];
     stack.wait("without old values", RETIREMENT, is_alone).await?;
     // Not before: to ask with a key that is let in is a use, for which it stays.
@@ -162,10 +161,8 @@ async fn revoke(stage: &Stage, stack: &Stack, own: &mut Own) -> anyhow::Result<D
     let started = Instant::now();
     let request = "key/own,user/bi=INC-1";
     annotate(stack, "weir.dev/revoke", request).await?;
-    let is_refused = || async {
-        let login = stage.query_as(&user, old.password(), "SELECT 1").await;
-        Ok(login.is_err() && key.is_refused().await?)
-    };
+    let is_refused =
+        || async { Ok(stage.is_denied(&user, old.password()).await? && key.is_refused().await?) };
     wait_until(REVOCATION, is_refused).await?;
     let took = started.elapsed();
     let is_handled = |stack: &AnalyticsStack| {

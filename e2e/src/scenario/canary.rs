@@ -1,19 +1,23 @@
 //! Every secret that Weir handles, made, turned, revoked and misused: none shows in any output, in whatever form.
 //!
 //! Outputs are all that a person or a program sees who may not read Secrets: every other object of the API, events, the
-//! audit log, logs, metrics, arguments of processes, and what ClickHouse keeps of its statements and rows.
+//! audit log, logs, metrics, arguments of processes, what clients are answered, and what ClickHouse keeps of its statements
+//! and rows.
 
+mod clients;
+mod marks;
 mod outputs;
+mod own;
 mod search;
 mod secrets;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use weir_crds::{ConditionType, Reason};
 
-use self::secrets::Secrets;
+use self::{outputs::Output, secrets::Secrets};
 use super::Plan;
 use crate::{
     stack::Stack,
@@ -32,26 +36,21 @@ const READERS: usize = 3;
 pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     let text_log = stage.keep_text_log()?;
     let secrets = Secrets::gather(stage)?;
+    let mut password = own::write(stage, &secrets)?;
     let stack = make(stage).await?;
     for round in 1..=plan.pick(1, 4) {
+        password = own::write(stage, &secrets)?;
         turn(stage, &stack, round).await.with_context(|| format!("rotation {round}"))?;
     }
-    misuse(stage, &stack, &secrets).await.context("wrong secrets")?;
+    let answers = clients::misuse(stage, &stack, &secrets).await.context("wrong secrets")?;
+    own::spoil(stage, &stack, &secrets, &password).await.context("an invalid secret")?;
     fail(stage, &stack, &secrets).await.context("faults")?;
     revoke(&stack).await.context("revocation")?;
-    let users = stage.query("SELECT name FROM system.users WHERE name LIKE 'weir_shop__canary_%'").await?;
-    // Pods take their logs with them, and a deletion has outputs of its own.
-    let mut outputs = outputs::collect(stage, &text_log).await?;
-    stack.delete(Duration::from_mins(1)).await?;
-    outputs.extend(outputs::collect(stage, &text_log).await?);
+    let outputs = gather(stage, &stack, &text_log, answers).await?;
     let secrets = secrets.stop().await?;
     ensure!(secrets.len() >= AT_LEAST, "only {} secrets were handled", secrets.len());
     let hits = secrets.hits(&outputs);
     ensure!(hits.is_empty(), "{} hits:\n      {}", hits.len(), hits.join("\n      "));
-    // A search that finds nothing at all would hold for the wrong reason.
-    let sample = users.lines().next().context("the stack had no user")?;
-    let found = outputs.iter().filter(|output| output.text.contains(sample)).count();
-    ensure!(found >= 3, "the name {sample} shows in {found} outputs only: they were not gathered");
     let bytes: usize = outputs.iter().map(|output| output.text.len()).sum();
     Ok(format!(
         "0 hits of {} secrets ({}) in {} outputs of {} KiB: {}",
@@ -81,8 +80,8 @@ async fn make(stage: &Stage) -> anyhow::Result<Stack> {
     };
     let stack = stage.make_stack_with("canary", |stack| {
         let spec = &mut stack["spec"];
-        spec["keys"] = (0..KEYS).map(key).collect();
-        spec["users"] = (0..READERS).map(reader).collect();
+        spec["keys"] = (0..KEYS).map(key).chain([own::key(&rotation)]).collect();
+        spec["users"] = (0..READERS).map(reader).chain([own::reader(&rotation)]).collect();
         spec["policy"] = json!({ "rotation": rotation });
         spec["ingest"]["replicas"] = json!(1);
     })?;
@@ -90,7 +89,7 @@ async fn make(stage: &Stage) -> anyhow::Result<Stack> {
     Ok(stack)
 }
 
-/// Replaces every credential, and uses each kind once.
+/// Replaces every credential but those whose owner has written others, and uses each kind once.
 async fn turn(stage: &Stage, stack: &Stack, round: i64) -> anyhow::Result<()> {
     let names = (0..KEYS).map(|number| format!("key/k{number}"));
     let names =
@@ -103,59 +102,8 @@ async fn turn(stage: &Stage, stack: &Stack, round: i64) -> anyhow::Result<()> {
         status.keys.iter().all(is_done) && status.users.iter().all(is_done) && status.blocked_by.is_empty()
     };
     stack.wait("turned", TURNED, turned).await?;
-    let (key, login) = (stack.secret("canary-key-k0").await?, stack.secret("canary-user-r0").await?);
-    let sent = post(stack, "/batch/", None, &event(&key["key"])).await?;
-    ensure!(sent == 200, "the new key is answered with {sent}");
-    stage.query_as(&login["username"], &login["password"], "SELECT 1").await.map(drop)
-}
-
-/// An event as PostHog's SDKs send it, the key among its properties as well.
-fn event(key: &str) -> Value {
-    json!({ "api_key": key, "batch": [{
-        "event": "canary",
-        "distinct_id": "somebody",
-        "properties": { "token": key, "$lib": "canary" },
-    }] })
-}
-
-/// Posts a body and returns the status of the answer.
-async fn post(stack: &Stack, path: &str, header: Option<(&str, &str)>, body: &Value) -> anyhow::Result<u16> {
-    use http_body_util::Full;
-    use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let mut request = http::Request::post(format!("{}{path}", stack.service_url().await?))
-        .header("content-type", "application/json");
-    if let Some((name, value)) = header {
-        request = request.header(name, value);
-    }
-    let response = client.request(request.body(Full::new(bytes::Bytes::from(body.to_string())))?).await?;
-    Ok(response.status().as_u16())
-}
-
-/// Uses wrong keys and passwords wherever they fit.
-async fn misuse(stage: &Stage, stack: &Stack, secrets: &Secrets) -> anyhow::Result<()> {
-    let wrong = || secrets.invent("wrong key");
-    let bearer = format!("Bearer {}", wrong());
-    let mut statuses = vec![
-        post(stack, "/batch/", None, &event(&wrong())).await?,
-        post(stack, "/batch/", Some(("authorization", &bearer)), &event(&wrong())).await?,
-        post(stack, "/batch/", Some(("x-api-key", &wrong())), &json!({ "batch": [] })).await?,
-        post(stack, "/capture/", None, &event(&wrong())).await?,
-    ];
-    for path in ["/batch/", "/e/", "/decide/", "/flags/"] {
-        let url = format!("{path}?token={key}&api_key={key}", key = wrong());
-        statuses.push(post(stack, &url, None, &json!({ "batch": [] })).await?);
-    }
-    let url = format!("/array/{}/config.js", wrong());
-    statuses.push(post(stack, &url, None, &Value::Null).await?);
-    ensure!(statuses.iter().all(|status| *status < 500), "answered {statuses:?}");
-    let user = stack.secret("canary-user-r0").await?["username"].clone();
-    for _ in 0..3 {
-        let password = secrets.invent("wrong password");
-        let answer = stage.query_as(&user, &password, "SELECT 1").await;
-        ensure!(answer.is_err(), "a wrong password is let in");
-    }
-    Ok(())
+    clients::succeed(stage, stack, ("k0", "r0")).await?;
+    clients::succeed(stage, stack, (own::NAME, own::NAME)).await
 }
 
 /// Breaks what the stack refers to, with secrets where they do not belong.
@@ -196,10 +144,29 @@ fn condition_is(stack: &weir_crds::AnalyticsStack, kind: ConditionType, status: 
 }
 
 async fn revoke(stack: &Stack) -> anyhow::Result<()> {
-    let value = "key/k0,key/k1,user/r0,user/r1=INC-1";
+    let value = "key/k0,key/k1,key/own,user/r0,user/r1,user/own=INC-1";
     stack.patch(json!({ "metadata": { "annotations": { "weir.dev/revoke": value } } })).await?;
     let handled = |stack: &weir_crds::AnalyticsStack| {
         stack.status.as_ref().and_then(|status| status.last_handled_revoke.as_deref()) == Some(value)
     };
     stack.wait("revoked", Duration::from_mins(1), handled).await.map(drop)
+}
+
+/// Gathers every output, with the stack and without it: pods take their logs with them, and a deletion has outputs of its
+/// own.
+async fn gather(
+    stage: &Stage,
+    stack: &Stack,
+    text_log: &Path,
+    answers: Vec<Output>,
+) -> anyhow::Result<Vec<Output>> {
+    let mut outputs = outputs::collect(stage, text_log).await?;
+    outputs.extend(answers);
+    marks::require(&outputs, &marks::OF_THE_STACK)?;
+    marks::require(&outputs, &marks::LASTING)?;
+    stack.delete(Duration::from_mins(1)).await?;
+    let after = outputs::collect(stage, text_log).await?;
+    marks::require(&after, &marks::LASTING).context("after the deletion")?;
+    outputs.extend(after);
+    Ok(outputs)
 }

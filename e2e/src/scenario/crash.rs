@@ -57,8 +57,14 @@ async fn explore(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
         .await?;
         for (index, verb) in pair.into_iter().enumerate() {
             let deaths: usize = deaths.iter().map(|deaths| deaths[index]).sum();
-            ensure!(deaths > 0, "{verb}: no call of it was reached, so nothing was tried");
-            write!(told, " {verb} {} and {deaths},", undisturbed.calls[index].len())?;
+            let cuts = rounds.iter().filter(|round| round[index].is_some()).count();
+            // Some calls do not come every time: an event, a status that a later one overtakes.
+            let is_tried = deaths * 10 >= cuts * 9;
+            ensure!(
+                is_tried,
+                "{verb}: only {deaths} of {cuts} calls were reached, so the others were not tried"
+            );
+            write!(told, " {verb} {} and {deaths} of {cuts},", undisturbed.calls[index].len())?;
         }
     }
     write!(told, " same end state each time, what was published let its holder in each time")?;
@@ -106,12 +112,14 @@ async fn disturb(
     for round in rounds {
         for (index, verb) in pair.into_iter().enumerate() {
             let (cut, end) = (round[index], &undisturbed.ends[index]);
-            let what = format!("{verb}, {}", describe(cut, &undisturbed.calls[index]));
             let started = Instant::now();
-            let has_died = lane.disturbed(verb, cut, end).await.with_context(|| what.clone())?;
+            let planned = || format!("{verb}, {}", describe(cut, &undisturbed.calls[index]));
+            let died_at = lane.disturbed(verb, cut, end).await.with_context(planned)?;
             // A full run takes an hour and more: whoever waits sees that it gets on.
-            announce(&format!("{:6.1} s  {what}", started.elapsed().as_secs_f64()));
-            deaths[index] += usize::from(has_died);
+            let what =
+                died_at.as_ref().map_or_else(|| "lived on".to_owned(), |call| format!("died at {call}"));
+            announce(&format!("{:6.1} s  {}: {what}", started.elapsed().as_secs_f64(), planned()));
+            deaths[index] += usize::from(died_at.is_some());
         }
     }
     Ok(deaths)
@@ -120,5 +128,5 @@ async fn disturb(
 fn describe(cut: Option<Cut>, calls: &[String]) -> String {
     let Some(Cut { call, is_delivered }) = cut else { return "undisturbed".into() };
     let side = if is_delivered { "after" } else { "before" };
-    format!("killed {side} call {call} ({})", calls.get(call).map_or("one more", String::as_str))
+    format!("cut off {side} call {call} ({})", calls.get(call).map_or("one more", String::as_str))
 }

@@ -51,7 +51,9 @@ async fn contend(stage: &Stage, watched: Duration) -> anyhow::Result<String> {
     let (first, second) = (first?, second?);
     let (owner, other) = settle(&first, &second).await?;
     let refusal = conflict(&other.get().await?).context("the other one names no conflict")?;
-    let [named, refused] = [owner, other].map(|stack| format!("{}/{}", stack.namespace, stack.name));
+    let own_cluster =
+        stage.kubectl(&["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"])?;
+    let [named, refused] = [owner, other].map(|stack| full_name(stack, own_cluster.trim()));
     ensure!(refusal.contains(&named), "the other one does not name {named}: {refusal}");
     let tells = |stack: &AnalyticsStack| told(stack).is_some_and(|told| told.contains(&refused));
     let status = owner.wait("naming who asked for its names", SETTLED, tells).await?;
@@ -60,6 +62,7 @@ async fn contend(stage: &Stage, watched: Duration) -> anyhow::Result<String> {
     // What the owner had begun before it was ready ends within a pass.
     tokio::time::sleep(stage.drift_period()).await;
     let (before, started) = (statements(stage).await?, Instant::now());
+    ensure!(before > 0, "the statements that made the names are not found, so neither would be others");
     let login = owner.secret(&format!("{}-ingest-clickhouse", owner.name)).await?;
     let mut looks = 0_u32;
     while started.elapsed() < watched {
@@ -107,6 +110,12 @@ async fn settle<'a>(first: &'a Stack, second: &'a Stack) -> anyhow::Result<(&'a 
     }
 }
 
+/// How an operator names a stack: with its cluster, in which alone two stacks of one name in one namespace differ.
+fn full_name(stack: &Stack, own_cluster: &str) -> String {
+    let cluster = if stack.namespace == SECOND.0 { CLUSTER } else { own_cluster };
+    format!("{}/{} of cluster {cluster}", stack.namespace, stack.name)
+}
+
 /// What a stack says of the owner of its names.
 fn conflict(stack: &AnalyticsStack) -> Option<String> {
     let (_, reason) = find_condition(stack, ConditionType::AccessReady)?;
@@ -138,8 +147,9 @@ async fn statements(stage: &Stage) -> anyhow::Result<u64> {
 /// Owners of the open claims on the names, as the ledger has them.
 fn owners() -> String {
     format!(
-        "SELECT DISTINCT concat(namespace, '/', stack) FROM (SELECT nonce, any(name) AS name, any(namespace) AS namespace, \
-         any(stack) AS stack FROM weir_ledger.intents GROUP BY nonce HAVING countIf(state = 'closed') = 0) \
+        "SELECT DISTINCT concat(namespace, '/', stack, ' of cluster ', cluster) FROM (SELECT nonce, any(name) AS name, \
+         any(namespace) AS namespace, any(stack) AS stack, any(cluster) AS cluster FROM weir_ledger.intents \
+         GROUP BY nonce HAVING countIf(state = 'closed') = 0) \
          WHERE startsWith(name, '{PREFIX}')"
     )
 }

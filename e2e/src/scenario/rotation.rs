@@ -24,7 +24,7 @@ pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     let ground = ground::prepare(stage).await?;
     let clients =
         Clients::start(stage, &ground.stack, (ground::keys().collect(), ground::users().collect())).await?;
-    let rounds = plan.pick(2, 48);
+    let rounds = plan.pick(1, 48);
     let turned = turn_all(stage, &ground, rounds).await;
     // Before what went wrong otherwise: a refusal is what this is about.
     let counted = clients.stop(stage).await?;
@@ -42,6 +42,7 @@ pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
 
 /// Turns everything again and again, and then what somebody is stuck on.
 async fn turn_all(stage: &Stage, ground: &Ground, rounds: i64) -> anyhow::Result<String> {
+    let first = Published::read(&ground.stack).await?;
     let started = Instant::now();
     for round in 1..=rounds {
         turn(&ground.stack, round).await.with_context(|| format!("round {round} of {rounds}"))?;
@@ -52,10 +53,12 @@ async fn turn_all(stage: &Stage, ground: &Ground, rounds: i64) -> anyhow::Result
     let holding = async { stuck.hold(stage, ground).await.context("stuck consumers") };
     let (retired, ()) = tokio::try_join!(retiring, holding)?;
     let retired = retired.duration_since(turned);
+    // Each cap counts from the moment when that one was replaced, the last of them just before the turns were over.
     ensure!(
-        retired < ground::CAP,
+        retired < ground::CAP / 2,
         "the last old ones ended after {retired:?}, by their cap and not for lack of use"
     );
+    first.check_ended(stage, &ground.stack).await?;
     let stuck = stuck.outlive(stage, ground).await.context("stuck consumers")?;
     let (keys, logins) = (rounds * ground::KEYS, rounds * (ground::USERS + 1));
     Ok(format!(
@@ -64,6 +67,31 @@ async fn turn_all(stage: &Stage, ground: &Ground, rounds: i64) -> anyhow::Result
         turning.as_secs_f64(),
         retired.as_secs_f64(),
     ))
+}
+
+/// What is published of one key and one reader.
+struct Published {
+    key: String,
+    user: String,
+    password: String,
+}
+
+impl Published {
+    async fn read(stack: &Stack) -> anyhow::Result<Self> {
+        let key = stack.secret("turning-key-k0").await?["key"].clone();
+        let login = stack.secret("turning-user-u0").await?;
+        Ok(Self { key, user: login["username"].clone(), password: login["password"].clone() })
+    }
+
+    /// Nobody lets them in any more, whatever status says.
+    async fn check_ended(&self, stage: &Stage, stack: &Stack) -> anyhow::Result<()> {
+        ensure!(stage.is_denied(&self.user, &self.password).await?, "the first login is let in");
+        for pod in stack.pod_urls().await? {
+            let is_refused = clients::sender(&pod, &self.key, "late").is_refused().await?;
+            ensure!(is_refused, "{pod} lets the first key in");
+        }
+        Ok(())
+    }
 }
 
 /// Asks for a new generation of everything and waits until consumers have it.

@@ -12,10 +12,13 @@ use crate::{
     administrator,
     clickhouse::{self, Certificate, Effect, Fault, Https},
     cluster::Cluster,
-    query::{ClickhouseAccess, until_answered},
+    query::{ClickhouseAccess, fails_with, until_answered},
     sandbox::NODE_ADDRESS,
 };
 
+const AUTHENTICATION_FAILED: u32 = 516;
+/// Code of a query that was killed.
+pub const QUERY_WAS_CANCELLED: u32 = 394;
 /// HTTP and HTTPS ports of ClickHouse, and of its replica.
 pub(super) const PORTS: (u16, u16) = (8123, 8443);
 const REPLICA_PORTS: (u16, u16) = (8124, 8444);
@@ -31,6 +34,17 @@ impl Stage {
     /// Runs a statement as a user of ClickHouse.
     pub async fn query_as(&self, user: &str, password: &str, sql: &str) -> anyhow::Result<String> {
         self.target.clickhouse.query_as(user, password, sql).await
+    }
+
+    /// Whether ClickHouse refuses a login. Any other error is one: a cut connection denies nobody. But for a poll that met
+    /// the end of a revoked user's queries, which was let in.
+    pub async fn is_denied(&self, user: &str, password: &str) -> anyhow::Result<bool> {
+        match self.query_as(user, password, "SELECT 1").await {
+            Ok(_) => Ok(false),
+            Err(error) if fails_with(&error, AUTHENTICATION_FAILED) => Ok(true),
+            Err(error) if fails_with(&error, QUERY_WAS_CANCELLED) => Ok(false),
+            Err(error) => Err(error.context(format!("{user} is neither let in nor denied"))),
+        }
     }
 
     /// Makes ClickHouse refuse connections.

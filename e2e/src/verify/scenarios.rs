@@ -7,10 +7,9 @@ use crate::{
     scenario::{self, Effort, Plan, SCENARIOS},
 };
 
-/// Stories that only `cargo soak` tells, since a cold run has 45 minutes: as samples `pretend`, `canary` and `crash` take one
-/// and a half to two minutes each, `rotation` and `byo` have old credentials to wait for, and what `grants` runs has run as a sample
-/// among the tests.
-const SOAKED: [&str; 6] = ["rotation", "byo", "grants", "pretend", "canary", "crash"];
+/// Stories that only `cargo soak` tells, since a cold run has 45 minutes: `byo` has old credentials to wait for, as `rotation`
+/// has, and what `grants` runs has run as a sample among the tests.
+const SOAKED: [&str; 2] = ["byo", "grants"];
 
 /// Runs every other story as a seeded sample.
 pub(super) fn run(_place: &Place, sandbox: &Sandbox, report: &mut Report) -> anyhow::Result<()> {

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _, api::ListParams};
+use serde_json::Value;
 
 use super::super::scrape;
 use crate::{
@@ -29,12 +30,9 @@ pub(super) struct Output {
 
 /// Gathers every output as it is now.
 pub(super) async fn collect(stage: &Stage, text_log: &Path) -> anyhow::Result<Vec<Output>> {
-    let mut outputs = Vec::new();
+    let listing = ["get", KINDS, "--all-namespaces", "--output=json", "--show-managed-fields"];
+    let mut outputs = objects(&stage.kubectl(&listing)?)?;
     let mut add = |name: String, text: String| outputs.push(Output { name, text });
-    add(
-        "objects".into(),
-        stage.kubectl(&["get", KINDS, "--all-namespaces", "--output=yaml", "--show-managed-fields"])?,
-    );
     add(
         "descriptions".into(),
         stage.kubectl(&["describe", "analyticsstacks,pods,jobs", "--all-namespaces"])?,
@@ -44,6 +42,10 @@ pub(super) async fn collect(stage: &Stage, text_log: &Path) -> anyhow::Result<Ve
         add(format!("arguments of {process}"), arguments);
     }
     let folder = stage.target.folder.join("canary");
+    if folder.exists() {
+        // What was gathered before must not stand for what is missing now.
+        fs::remove_dir_all(&folder).context("failed to remove what was gathered before")?;
+    }
     stage.cluster.diagnostics(&folder).await?;
     for (name, text) in files(&folder)? {
         add(format!("log {name}"), text);
@@ -51,22 +53,11 @@ pub(super) async fn collect(stage: &Stage, text_log: &Path) -> anyhow::Result<Ve
     for (name, text) in metrics(stage).await? {
         add(format!("metrics of {name}"), text);
     }
-    stage.query("SYSTEM FLUSH LOGS").await?;
-    for table in LOGS {
-        add(
-            format!("system.{table}"),
-            stage.query(&format!("SELECT * FROM system.{table} FORMAT JSONEachRow")).await?,
-        );
+    for (name, text) in tables(stage).await? {
+        add(name, text);
     }
     let text_log = fs::read(text_log).context("ClickHouse kept no text log")?;
     add("ClickHouse's text log".into(), String::from_utf8_lossy(&text_log).into_owned());
-    let filled = "SELECT concat(database, '.', name) FROM system.tables WHERE database LIKE 'weir_%' AND total_rows > 0";
-    for table in stage.query(filled).await?.lines() {
-        add(
-            format!("rows of {table}"),
-            stage.query(&format!("SELECT * FROM {table} FORMAT JSONEachRow")).await?,
-        );
-    }
     Ok(outputs)
 }
 
@@ -74,11 +65,24 @@ pub(super) async fn collect(stage: &Stage, text_log: &Path) -> anyhow::Result<Ve
 pub(super) fn kinds(outputs: &[Output]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for output in outputs {
-        let kind =
-            ["arguments", "log", "metrics", "rows"].into_iter().find(|kind| output.name.starts_with(kind));
+        let kind = ["answer", "arguments", "log", "metrics", "object", "rows"]
+            .into_iter()
+            .find(|kind| output.name.starts_with(kind));
         *counts.entry(kind.unwrap_or(&output.name)).or_default() += 1;
     }
     counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Every object of a list, each in one line.
+fn objects(list: &str) -> anyhow::Result<Vec<Output>> {
+    let list: Value = serde_json::from_str(list).context("kubectl printed no JSON")?;
+    let output = |item: &Value| {
+        let text = |path| item.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        let (kind, namespace, name) = (text("/kind"), text("/metadata/namespace"), text("/metadata/name"));
+        Output { name: format!("object {kind} {namespace}/{name}"), text: item.to_string() }
+    };
+    let items = list["items"].as_array().context("kubectl printed no list")?;
+    Ok(items.iter().map(output).collect())
 }
 
 /// Arguments of every process of the sandbox, which pods are among.
@@ -127,6 +131,46 @@ async fn metrics(stage: &Stage) -> anyhow::Result<Vec<(String, String)>> {
             }
         }
     }
-    anyhow::ensure!(found.len() > 1, "operator and ingest should both have metrics");
     Ok(found)
+}
+
+/// What ClickHouse tells of what was sent to it, and every row of Weir's databases.
+async fn tables(stage: &Stage) -> anyhow::Result<Vec<(String, String)>> {
+    stage.query("SYSTEM FLUSH LOGS").await?;
+    // The engine forgets its errors when it starts anew, so that there might be none to read.
+    ensure!(stage.query("SELECT canary_error").await.is_err(), "ClickHouse knows what nobody made");
+    let mut found = Vec::new();
+    for table in LOGS {
+        let name = format!("system.{table}");
+        found.push((name.clone(), rows(stage, &name).await?));
+    }
+    let filled = "SELECT concat(database, '.', name) FROM system.tables WHERE database LIKE 'weir_%' AND total_rows > 0";
+    for table in stage.query(filled).await?.lines() {
+        found.push((format!("rows of {table}"), rows(stage, table).await?));
+    }
+    Ok(found)
+}
+
+/// Every row of a table, each in one line.
+async fn rows(stage: &Stage, table: &str) -> anyhow::Result<String> {
+    // A hash in base64 may hold a slash, which would be escaped.
+    let settings = "SETTINGS output_format_json_escape_forward_slashes = 0";
+    stage.query(&format!("SELECT * FROM {table} {settings} FORMAT JSONEachRow")).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_object_of_a_list_is_an_output_of_one_line() {
+        let list = "{\"kind\": \"List\", \"items\": [\n\
+            {\"kind\": \"Job\", \"metadata\": {\"name\": \"a\", \"namespace\": \"n\"}, \"note\": \"x\\ny/z\"},\n\
+            {\"kind\": \"Node\", \"metadata\": {\"name\": \"b\"}}]}";
+        let outputs = objects(list).unwrap();
+        let names: Vec<_> = outputs.iter().map(|output| output.name.as_str()).collect();
+        assert_eq!(names, ["object Job n/a", "object Node /b"]);
+        assert!(outputs[0].text.contains(r#""note":"x\ny/z""#), "{}", outputs[0].text);
+        assert!(objects("{}").is_err());
+    }
 }

@@ -26,6 +26,8 @@ const CLICKHOUSE: &str = "http://192.168.77.1:8123";
 const STANDING: &str = "standing";
 /// How long the last traces of a change may take, after the operator called the stack Current.
 const TRACES: Duration = Duration::from_mins(1);
+/// How long the operator may take to the call at which it is to die, once all that a user waits for is done.
+const LATE: Duration = Duration::from_secs(10);
 /// How long a published credential may take to be known everywhere: the node learns of new endpoints after the operator.
 const KNOWN: Duration = Duration::from_secs(10);
 
@@ -69,22 +71,26 @@ impl<'a> Lane<'a> {
         Ok((self.gate.calls(), end))
     }
 
-    /// Kills the operator at a call of it, if it comes to that, and expects the same end state; says whether it died.
+    /// Kills the operator at a call of it, if it comes to that, and expects the same end state; returns the call at which it
+    /// died.
     pub(super) async fn disturbed(
         &mut self,
         verb: Verb,
         cut: Option<Cut>,
         expected: &str,
-    ) -> anyhow::Result<bool> {
+    ) -> anyhow::Result<Option<String>> {
         let stack = self.ask(verb, cut).await?;
         let has_died = tokio::select! {
             () = self.gate.died() => true,
             done = verb.wait(&stack, self.turn) => {
                 done?;
-                false
+                // The last calls come behind what is waited for.
+                cut.is_some() && tokio::time::timeout(LATE, self.gate.died()).await.is_ok()
             }
         };
+        let mut died_at = None;
         if has_died {
+            died_at = self.gate.calls().pop();
             self.operator.kill()?;
             self.check_published(&stack, verb.keeps()).await.context("while the operator is dead")?;
             self.gate.arm(None);
@@ -96,7 +102,7 @@ impl<'a> Lane<'a> {
             self.check_published(&stack, Keeps::Everything).await.context("at the end")?;
         }
         self.drop_data(verb, &stack).await?;
-        Ok(has_died)
+        Ok(died_at)
     }
 
     /// Takes away what a deletion keeps: the more tables there are, the longer every restart of the engine takes.
@@ -178,15 +184,18 @@ impl<'a> Lane<'a> {
     }
 
     async fn use_published(&self, stack: &Stack, keeps: Keeps) -> anyhow::Result<()> {
-        // Missing while it is created: then there is nobody to lock out.
-        let published = async |name: &str| stack.secret(&format!("{}-{name}", stack.name)).await.ok();
+        let published = async |name: &str| {
+            let secret = stack.secret(&format!("{}-{name}", stack.name)).await;
+            // Missing while it is created: then there is nobody to lock out.
+            if keeps == Keeps::Everything { secret.map(Some) } else { Ok(secret.ok()) }
+        };
         if keeps >= Keeps::Logins
-            && let Some(login) = published("user-bi").await
+            && let Some(login) = published("user-bi").await?
         {
             self.stage.query_as(&login["username"], &login["password"], "SELECT 1").await?;
         }
         if keeps == Keeps::Everything
-            && let Some(key) = published("key-web").await
+            && let Some(key) = published("key-web").await?
         {
             let load = Load {
                 urls: vec![stack.service_url().await?],

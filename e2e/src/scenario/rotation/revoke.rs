@@ -6,10 +6,16 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use futures::future::try_join_all;
 use tokio::task::JoinHandle;
 
 use super::{annotate, clients::sender, ground, wait_until};
-use crate::{query::ClickhouseAccess, stack::Stack, stage::Stage};
+use crate::{
+    load::Sender,
+    query::{ClickhouseAccess, fails_with},
+    stack::Stack,
+    stage::{QUERY_WAS_CANCELLED, Stage},
+};
 
 /// How long a revocation may take until nobody is let in.
 const REVOCATION: Duration = Duration::from_secs(10);
@@ -35,8 +41,8 @@ pub(super) async fn revoke(stage: &Stage, stack: &Stack, times: usize) -> anyhow
     let keys = spread(ended.iter().map(|ended| ended.key));
     let queries = spread(ended.iter().map(|ended| ended.query));
     Ok(format!(
-        "{times} revocations of a key and a reader: first denied login {logins}, first refused key {keys}, a running query of a minute ended {queries}, \
-         another user's completed each time"
+        "{times} revocations of a key and a reader: first denied login {logins}, key refused by every pod {keys}, a running query of a minute ended {queries}, \
+         another user's went on and completed each time"
     ))
 }
 
@@ -56,24 +62,34 @@ async fn revoke_one(
 ) -> anyhow::Result<Ended> {
     let (key_secret, user_secret) = (format!("turning-key-{key}"), format!("turning-user-{user}"));
     let (old_key, old_login) = (stack.secret(&key_secret).await?, stack.secret(&user_secret).await?);
-    let url = stack.service_url().await?;
-    let old = sender(&url, &old_key["key"], "revoked");
-    old.once().await.context("the key was refused before it was revoked")?;
+    // Each pod by itself: the Service would lead a connection to one of them.
+    let pods = stack.pod_urls().await?;
+    let olds: Vec<_> = pods.iter().map(|pod| sender(pod, &old_key["key"], "revoked")).collect();
+    try_join_all(olds.iter().map(Sender::once)).await.context("the key was refused before it was revoked")?;
     let (login, password) = (&old_login["username"], &old_login["password"]);
     let (query, other) = start_queries(stage, &old_login).await?;
 
     let started = Instant::now();
     let request = format!("key/{key},user/{user}=INC-{time}");
     annotate(stack, "weir.dev/revoke", &request).await?;
-    let denied =
-        wait_until(REVOCATION, || async { Ok(stage.query_as(login, password, "SELECT 1").await.is_err()) });
-    let refused = wait_until(REVOCATION, || old.is_refused());
-    let ended =
-        async { tokio::time::timeout(REVOCATION, query).await.map(|ended| (ended, started.elapsed())) };
+    let denied = async {
+        wait_until(REVOCATION, || stage.is_denied(login, password)).await?;
+        anyhow::Ok(started.elapsed())
+    };
+    let refused = try_join_all(olds.iter().map(|old| async {
+        wait_until(REVOCATION, || old.is_refused()).await?;
+        anyhow::Ok(started.elapsed())
+    }));
+    let ended = async {
+        let ended = tokio::time::timeout(REVOCATION, query).await;
+        ended.map(|ended| (ended, started.elapsed(), other.is_finished()))
+    };
     let (denied, refused, ended) = tokio::join!(denied, refused, ended);
     let (denied, refused) = (denied.context("the login")?, refused.context("the key")?);
-    let (query, ended) = ended.context("the query of the revoked user goes on")?;
-    ensure!(query?.is_err(), "the query of the revoked user ended well");
+    let (query, ended, is_other_over) = ended.context("the query of the revoked user goes on")?;
+    let killed = query?.err().context("the query of the revoked user ended well")?;
+    ensure!(fails_with(&killed, QUERY_WAS_CANCELLED), "the query of the revoked user ended by: {killed:#}");
+    ensure!(!is_other_over, "the other user's query was over before the revoked one's was ended");
     other.await?.context("the query of another user did not complete")?;
 
     let is_handled = |stack: &weir_crds::AnalyticsStack| {
@@ -82,7 +98,10 @@ async fn revoke_one(
     };
     stack.wait("revoked", HANDLED, is_handled).await?;
     check_replacements(stage, stack, (&key_secret, &old_key), (&user_secret, &old_login)).await?;
-    Ok(Ended { login: denied, key: refused, query: ended })
+    ensure!(stage.is_denied(login, password).await?, "the revoked login is let in again");
+    let still = try_join_all(olds.iter().map(Sender::is_refused)).await?;
+    ensure!(still.iter().all(|is_refused| *is_refused), "the revoked key is let in again");
+    Ok(Ended { login: denied, key: refused.into_iter().max().unwrap_or_default(), query: ended })
 }
 
 /// Waits for the replacements, which are published when they are proven, and uses them.
@@ -111,7 +130,7 @@ async fn start_queries(stage: &Stage, login: &BTreeMap<String, String>) -> anyho
     let admin = &stage.target.clickhouse;
     let (user, password) = (&login["username"], &login["password"]);
     let query = long_query(admin, (user, password), 1_300_000);
-    let other = long_query(admin, (&admin.user, &admin.password), 130_000);
+    let other = long_query(admin, (&admin.user, &admin.password), 200_000);
     let running = format!("SELECT count() FROM system.processes WHERE user = '{user}'");
     wait_until(Duration::from_secs(20), || async { Ok(stage.query(&running).await?.trim() != "0") })
         .await

@@ -170,7 +170,7 @@ impl Login {
     }
 
     async fn is_denied(&self, stage: &Stage) -> anyhow::Result<bool> {
-        Ok(stage.query_as(&self.user, &self.password, "SELECT 1").await.is_err())
+        stage.is_denied(&self.user, &self.password).await
     }
 }
 
