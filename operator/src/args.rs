@@ -44,7 +44,7 @@ pub struct Args {
     /// Stacks that are reconciled at the same time.
     #[arg(long, env = "WEIR_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
-    /// Seconds after which a settled stack is compared with ClickHouse again, spread by a tenth.
+    /// Seconds within which a settled stack is compared with ClickHouse again: after 0.7 to 0.9 of them.
     #[arg(long, env = "WEIR_DRIFT_SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     pub drift_seconds: u64,
     /// Seconds for which a registry's answer is believed.

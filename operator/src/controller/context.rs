@@ -36,9 +36,10 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The drift period, moved by up to a tenth, so that stacks made together are not compared together.
+    /// When the catalogue is read again: within the drift period, early enough that what a stack finds then is repaired
+    /// within it as well, and at no fixed moment of it, so that several servers are not read together.
     pub(crate) fn jittered_drift(&self) -> Duration {
-        self.drift.mul_f64(rand::random_range(0.9..1.1))
+        self.drift.mul_f64(rand::random_range(0.7..0.8))
     }
 }
 

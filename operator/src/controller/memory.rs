@@ -25,8 +25,8 @@ pub(crate) struct Memory {
     pub(crate) connection: Option<(String, Connection)>,
     /// What the last read of the catalogue was asked for, and when it is read again.
     pub(crate) catalogue: Option<(String, Instant)>,
-    /// What ClickHouse makes of conditions: end of the read of the catalogue that it goes with, and what was asked.
-    pub(crate) forms: Option<(Option<Instant>, Wanted, Forms)>,
+    /// What ClickHouse makes of the readers' conditions.
+    pub(crate) forms: Option<AskedForms>,
     /// Moment of the last change in ClickHouse; what was read before says nothing.
     pub(crate) changed: Option<Instant>,
     /// What was asked last about entities that are not the stack's own.
@@ -43,6 +43,19 @@ pub(crate) struct Memory {
     pub(crate) status: Option<(u64, AnalyticsStackStatus)>,
     /// What failed last and how often in a row.
     pub(crate) failures: Option<(String, u32)>,
+}
+
+/// What ClickHouse said of conditions.
+#[derive(Debug)]
+pub(crate) struct AskedForms {
+    /// What it was asked.
+    pub(crate) wanted: Wanted,
+    /// What it said.
+    pub(crate) forms: Forms,
+    /// End of the read of the catalogue that it goes with.
+    pub(crate) read: Option<Instant>,
+    /// When it is asked again at the latest.
+    pub(crate) expires: Instant,
 }
 
 /// Which of the entities that are not a stack's own cannot be changed.

@@ -71,10 +71,10 @@ pub(crate) async fn observe(
         Err(fault) => Err(fault.clone()),
     };
     if let Ok(connection) = &connection
-        && observed.catalogue.is_ok()
+        && let Ok(catalogue) = observed.catalogue.clone()
     {
         if stack.metadata.deletion_timestamp.is_none() {
-            match rows::forms(stack, connection, memory).await {
+            match rows::forms(stack, connection, &catalogue, memory).await {
                 Ok(forms) => observed.forms = forms,
                 Err(fault) => observed.catalogue = Err(fault),
             }

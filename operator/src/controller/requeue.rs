@@ -66,7 +66,7 @@ fn settled_delay(ctx: &Context, stack: &AnalyticsStack, memory: &Memory) -> Dura
     let left =
         memory.catalogue.as_ref().map(|(_, expires)| expires.saturating_duration_since(Instant::now()));
     let spread = ctx.settings.drift.mul_f64(rand::random_range(0.0..0.1));
-    let drift = left.unwrap_or(ctx.settings.drift) + spread;
+    let drift = left.unwrap_or_else(|| ctx.settings.jittered_drift()) + spread;
     let image = &stack.spec.ingest.image;
     if image.update_policy != UpdatePolicy::Always {
         return drift;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use super::super::catalogue::Catalogue;
 use crate::clickhouse::{Connection, Error};
 use crate::quote::{condition, has_subquery, identifier, literal};
 
@@ -37,6 +38,16 @@ impl Forms {
     /// What is known of a condition.
     pub(crate) fn of(&self, table: &str, condition: &str) -> Option<&Form> {
         self.0.get(&(table.to_owned(), condition.to_owned()))
+    }
+
+    /// Whether a policy shows each of them as ClickHouse said that it would.
+    pub(crate) fn are_shown(&self, catalogue: &Catalogue, database: &str) -> bool {
+        self.0.iter().all(|((table, _), form)| {
+            let Form::Known(form) = form else { return false };
+            catalogue.policies.iter().any(|(name, state)| {
+                (name.database.as_str(), &name.table, &state.filter) == (database, table, form)
+            })
+        })
     }
 
     #[cfg(test)]

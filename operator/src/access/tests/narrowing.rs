@@ -183,6 +183,20 @@ fn a_condition_that_cannot_be_used_changes_nothing_and_opens_no_table() {
 }
 
 #[test]
+fn conditions_are_asked_for_again_as_long_as_no_policy_shows_them() {
+    let stack = stack();
+    let form_of = |condition: &str, form| Forms::known([((TABLE.to_owned(), condition.to_owned()), form)]);
+    let known = form_of("a", Form::Known("(a)".into()));
+    let mut catalogue = empty_server();
+    assert!(!known.are_shown(&catalogue, &stack.names.database));
+    settle(&mut catalogue, &stack.of(filtered("bi", TABLE, Some("a"))));
+    assert!(known.are_shown(&catalogue, &stack.names.database));
+    assert!(!known.are_shown(&catalogue, "another"), "a policy on another table");
+    assert!(!form_of("b", Form::Known("(b)".into())).are_shown(&catalogue, &stack.names.database));
+    assert!(!form_of("a", Form::Refused("no".into())).are_shown(&catalogue, &stack.names.database));
+}
+
+#[test]
 fn a_hand_is_found_whatever_it_did() {
     let stack = stack();
     let role = stack.names.reader_role("bi");

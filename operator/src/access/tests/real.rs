@@ -1,5 +1,6 @@
 //! The same actions against a real ClickHouse. `cargo verify` brings one up and says where it is.
 
+mod accounts;
 mod adoption;
 mod canonical;
 mod client;
@@ -15,12 +16,12 @@ mod users;
 use std::time::Duration;
 
 use futures::future::join_all;
-use secrecy::SecretString;
 use weir_crds::Reason;
 
 use super::*;
 use crate::clickhouse::{Comment, Connection, ConnectionSettings, Failure};
 use crate::quote::{identifier, literal};
+use accounts::{administrator, connect, make_administrator, root, settings};
 
 fn setting(name: &str) -> String {
     std::env::var(name)
@@ -35,26 +36,6 @@ fn count(name: &str, sample: usize) -> usize {
 /// Source of every random choice of these tests.
 fn seed() -> u64 {
     std::env::var("WEIR_TEST_SEED").map_or(1, |seed| seed.parse().unwrap())
-}
-
-fn settings() -> ConnectionSettings {
-    let endpoints = vec![setting("WEIR_TEST_CLICKHOUSE_URL")];
-    ConnectionSettings {
-        endpoints,
-        ca_pem: None,
-        timeout: Duration::from_mins(1),
-        barred: crate::dialer::Barred::default(),
-    }
-}
-
-fn connect(settings: &ConnectionSettings, user: &str, password: &str) -> Connection {
-    let comment =
-        Comment { stack: "test/access".into(), uid: "u".into(), generation: 1, reason: "test".into() };
-    Connection::new(settings, user, SecretString::from(password), &comment).unwrap()
-}
-
-fn administrator() -> Connection {
-    connect(&settings(), &setting("WEIR_TEST_CLICKHOUSE_USER"), &setting("WEIR_TEST_CLICKHOUSE_PASSWORD"))
 }
 
 fn stack(name: &str) -> Stack {
@@ -86,7 +67,7 @@ async fn code_of(connection: &Connection, statement: &str) -> Option<u32> {
 
 #[tokio::test]
 async fn users_can_do_what_they_must_and_nothing_else() {
-    let (connection, stack) = (administrator(), stack("rights"));
+    let (connection, stack) = (administrator().await, stack("rights"));
     let logins = [stack.logins(), vec![stack.migration("0000aaaa")]].concat();
     let desired = stack.desired(&logins);
     pass(&connection, &desired).await;
@@ -129,7 +110,7 @@ async fn users_can_do_what_they_must_and_nothing_else() {
 
 #[tokio::test]
 async fn what_a_person_changes_by_hand_is_repaired() {
-    let (connection, stack) = (administrator(), stack("drift"));
+    let (connection, root, stack) = (administrator().await, root(), stack("drift"));
     let desired = stack.desired(&stack.logins());
     pass(&connection, &desired).await;
     let settled = fetch_catalogue(&connection).await.unwrap();
@@ -139,14 +120,14 @@ async fn what_a_person_changes_by_hand_is_repaired() {
     let database = identifier(&stack.names.database);
     for statement in [
         format!("REVOKE INSERT ON {database}.`links` FROM {role}"),
-        format!("GRANT SELECT ON *.* TO {role}"),
+        format!("GRANT SELECT ON {database}.* TO {role}"),
         format!("REVOKE SELECT ON {database}.`secret` FROM {reader_role}"),
         format!("GRANT ALTER TABLE ON {database}.* TO {user}"),
         format!("GRANT {reader_role} TO {user}"),
         format!("ALTER USER {user} HOST NONE"),
         format!("DROP USER {}", identifier(&stack.names.reader_user("bi", 1))),
     ] {
-        connection.execute(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        root.execute(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
     assert!(!pass(&connection, &desired).await.is_empty());
     assert_eq!(pass(&connection, &desired).await, []);
@@ -160,25 +141,25 @@ async fn what_a_person_changes_by_hand_is_repaired() {
     }
 }
 
-/// What the documentation asks of the administrator's account, for databases whose names begin with `weir_`.
-const README: &str = include_str!("../../../../README.md");
+#[tokio::test]
+async fn what_a_person_gives_that_an_administrator_cannot_take_is_told_until_a_person_takes_it() {
+    let (connection, root, stack) = (administrator().await, root(), stack("giving"));
+    let desired = stack.desired(&stack.logins());
+    pass(&connection, &desired).await;
+    let role = identifier(&stack.names.ingest_role());
+    // ClickHouse lets nobody revoke what they may not grant.
+    root.execute(&format!("GRANT SELECT ON *.* TO {role}")).await.unwrap();
+    let actions = surplus(&desired, &fetch_catalogue(&connection).await.unwrap());
+    assert_eq!(actions.len(), 1, "{actions:?}");
+    let error = apply(&connection, &desired.owner, &actions[0]).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::ClickhousePermissionDenied, "{error:?}");
+    root.execute(&format!("REVOKE SELECT ON *.* FROM {role}")).await.unwrap();
+    assert_eq!(pass(&connection, &desired).await, []);
+}
 
 #[tokio::test]
 async fn the_documented_rights_of_an_administrator_suffice() {
-    let (everything, stack) = (administrator(), stack("least"));
-    let name = format!("{}_administrator", stack.names.prefix);
-    let hash = PasswordHash::of(&password_of(&name)).hex();
-    let user = identifier(&name);
-    everything
-        .execute(&format!("CREATE USER {user} IDENTIFIED WITH sha256_hash BY '{hash}' HOST ANY"))
-        .await
-        .unwrap();
-    let documented = README.lines().filter(|line| line.starts_with("GRANT "));
-    for grant in documented {
-        let statement = grant.trim_end_matches(';').replace(" TO weir", &format!(" TO {user}"));
-        everything.execute(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
-    }
-    let connection = login(&everything, &name);
+    let (connection, stack) = (administrator().await, stack("least"));
     let desired = stack.desired(&[stack.logins(), vec![stack.migration("0000aaaa")]].concat());
     pass(&connection, &desired).await;
     assert_eq!(pass(&connection, &desired).await, []);
@@ -197,15 +178,33 @@ async fn the_documented_rights_of_an_administrator_suffice() {
     }
     assert_eq!(pass(&connection, &desired).await.len(), 2);
     assert_eq!(pass(&connection, &desired).await, []);
-    adoption::by(&connection, &everything).await;
+    adoption::by(&connection).await;
     for action in deletion(&stack.owner, &fetch_catalogue(&connection).await.unwrap()) {
         apply(&connection, &stack.owner, &action).await.unwrap_or_else(|error| panic!("{action}: {error:?}"));
     }
 }
 
 #[tokio::test]
+async fn an_administrator_is_refused_what_is_not_documented() {
+    let (connection, stack) = (administrator().await, stack("beyond"));
+    pass(&connection, &stack.desired(&stack.logins())).await;
+    let (database, role) = (identifier(&stack.names.database), identifier(&stack.names.ingest_role()));
+    for statement in [
+        "SYSTEM FLUSH LOGS".to_owned(),
+        "CREATE DATABASE shop".to_owned(),
+        "CREATE TABLE default.shop (a Int8) ENGINE = Memory".to_owned(),
+        "CREATE SETTINGS PROFILE shop".to_owned(),
+        format!("DROP DATABASE {database}"),
+        format!("GRANT SELECT ON system.* TO {role}"),
+        format!("GRANT CREATE USER ON *.* TO {role}"),
+    ] {
+        assert_eq!(code_of(&connection, &statement).await, Some(497), "{statement}");
+    }
+}
+
+#[tokio::test]
 async fn a_login_that_does_not_work_is_not_proven_and_can_be_restored() {
-    let (connection, stack) = (administrator(), stack("prove"));
+    let (connection, stack) = (administrator().await, stack("prove"));
     let desired = stack.desired(&stack.logins());
     pass(&connection, &desired).await;
     let user = stack.names.ingest_user(1);
@@ -213,7 +212,7 @@ async fn a_login_that_does_not_work_is_not_proven_and_can_be_restored() {
     assert_eq!(error.reason(), Reason::LoginNotProven);
     let other = "0".repeat(64);
     let change = format!("ALTER USER {} IDENTIFIED WITH sha256_hash BY '{other}'", identifier(&user));
-    connection.execute(&change).await.unwrap();
+    root().execute(&change).await.unwrap();
     assert!(prove(&connection, &user, &password_of(&user).into(), &[]).await.is_err());
     apply(&connection, &desired.owner, &restore_login(&desired, &Catalogue::default(), &user).unwrap())
         .await
@@ -226,7 +225,7 @@ async fn a_login_that_does_not_work_is_not_proven_and_can_be_restored() {
 
 #[tokio::test]
 async fn of_many_that_claim_a_name_at_once_exactly_one_owns_it() {
-    let (connection, contested) = (administrator(), stack("race"));
+    let (connection, contested) = (administrator().await, stack("race"));
     apply(&connection, &contested.owner, &Action::CreateLedger).await.unwrap();
     let owners: Vec<_> = (0..8)
         .map(|cluster| Owner { cluster_id: format!("cluster-{cluster}"), ..contested.owner.clone() })
@@ -248,14 +247,9 @@ async fn of_many_that_claim_a_name_at_once_exactly_one_owns_it() {
 
 #[tokio::test]
 async fn a_foreign_user_is_named_and_not_touched() {
-    let (connection, stack) = (administrator(), stack("foreign"));
+    let (connection, stack) = (administrator().await, stack("foreign"));
     let user = stack.names.ingest_user(1);
-    let create = format!(
-        "CREATE USER {} IDENTIFIED WITH sha256_hash BY '{}' HOST ANY",
-        identifier(&user),
-        "1".repeat(64)
-    );
-    connection.execute(&create).await.unwrap();
+    make_by_hand(&user).await;
     let desired = stack.desired(&stack.logins());
     let Plan { actions, conflicts } = plan(&desired, &fetch_catalogue(&connection).await.unwrap());
     assert_eq!(conflicts, [OwnershipConflict { entity: Entity::user(&user), owner: None }]);
@@ -267,15 +261,15 @@ async fn a_foreign_user_is_named_and_not_touched() {
 }
 
 /// Makes a user as a person would.
-async fn make_by_hand(connection: &Connection, user: &str) {
+async fn make_by_hand(user: &str) {
     let hash = "1".repeat(64);
     let create = format!("CREATE USER {} IDENTIFIED WITH sha256_hash BY '{hash}' HOST ANY", identifier(user));
-    connection.execute(&create).await.unwrap();
+    root().execute(&create).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_user_that_is_made_by_hand_after_the_claim_is_foreign() {
-    let (connection, stack) = (administrator(), stack("faster"));
+    let (connection, stack) = (administrator().await, stack("faster"));
     let desired = stack.desired(&stack.logins());
     let user = stack.names.ingest_user(1);
     let Plan { actions, .. } = plan(&desired, &fetch_catalogue(&connection).await.unwrap());
@@ -285,7 +279,7 @@ async fn a_user_that_is_made_by_hand_after_the_claim_is_foreign() {
     for action in before {
         apply(&connection, &desired.owner, action).await.unwrap();
     }
-    make_by_hand(&connection, &user).await;
+    make_by_hand(&user).await;
     let conflict = OwnershipConflict { entity: Entity::user(&user), owner: None };
     let error = apply(&connection, &desired.owner, create.unwrap()).await.unwrap_err();
     assert_eq!(error, conflict.clone().into());
@@ -296,18 +290,9 @@ async fn a_user_that_is_made_by_hand_after_the_claim_is_foreign() {
 
 #[tokio::test]
 async fn a_user_that_is_made_by_hand_after_a_refused_create_is_foreign() {
-    let (everything, stack) = (administrator(), stack("refused"));
-    let name = format!("{}_administrator", stack.names.prefix);
-    let hash = PasswordHash::of(&password_of(&name)).hex();
-    let administrator = identifier(&name);
-    for statement in [
-        format!("CREATE USER {administrator} IDENTIFIED WITH sha256_hash BY '{hash}' HOST ANY"),
-        format!("GRANT ALL ON *.* TO {administrator} WITH GRANT OPTION"),
-        format!("REVOKE CREATE USER ON *.* FROM {administrator}"),
-    ] {
-        everything.execute(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
-    }
-    let connection = login(&everything, &name);
+    let (connection, stack) = (make_administrator().await, stack("refused"));
+    let revoke = format!("REVOKE CREATE USER ON *.* FROM {}", identifier(connection.user()));
+    root().execute(&revoke).await.unwrap();
     let desired = stack.desired(&stack.logins());
     let Plan { actions, .. } = plan(&desired, &fetch_catalogue(&connection).await.unwrap());
     let mut refusal = None;
@@ -319,14 +304,14 @@ async fn a_user_that_is_made_by_hand_after_a_refused_create_is_foreign() {
     }
     assert_eq!(refusal.map(|error| error.reason()), Some(Reason::ClickhousePermissionDenied));
     let user = stack.names.ingest_user(1);
-    make_by_hand(&everything, &user).await;
-    let conflicts = plan(&desired, &fetch_catalogue(&everything).await.unwrap()).conflicts;
+    make_by_hand(&user).await;
+    let conflicts = plan(&desired, &fetch_catalogue(&connection).await.unwrap()).conflicts;
     assert_eq!(conflicts, [OwnershipConflict { entity: Entity::user(&user), owner: None }]);
 }
 
 #[tokio::test]
 async fn a_deleted_stack_leaves_its_data_to_its_successor() {
-    let (connection, stack) = (administrator(), stack("successor"));
+    let (connection, stack) = (administrator().await, stack("successor"));
     pass(&connection, &stack.desired(&stack.logins())).await;
     for action in deletion(&stack.owner, &fetch_catalogue(&connection).await.unwrap()) {
         apply(&connection, &stack.owner, &action).await.unwrap();
@@ -352,14 +337,14 @@ async fn a_deleted_stack_leaves_its_data_to_its_successor() {
 
 #[tokio::test]
 async fn a_new_migration_run_ends_the_query_of_the_earlier_one() {
-    let (connection, stack) = (administrator(), stack("fence"));
+    let (connection, root, stack) = (administrator().await, root(), stack("fence"));
     let first = stack.migration("0000aaaa");
     pass(&connection, &stack.desired(std::slice::from_ref(&first))).await;
     let zombie = login(&connection, &first.user);
     let long = "SELECT sleepEachRow(1) FROM numbers(50) SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0";
     let query = tokio::spawn(async move { zombie.execute(long).await });
     let running = format!("SELECT count() FROM system.processes WHERE user = {}", literal(&first.user));
-    while connection.value(&running).await.unwrap() == "0" {
+    while root.value(&running).await.unwrap() == "0" {
         tokio::task::yield_now().await;
     }
     let next = stack.migration("1111bbbb");
@@ -372,12 +357,12 @@ async fn a_new_migration_run_ends_the_query_of_the_earlier_one() {
 
 #[tokio::test]
 async fn each_fault_has_its_reason_and_no_secret_in_its_text() {
-    let user = setting("WEIR_TEST_CLICKHOUSE_USER");
-    let wrong = connect(&settings(), &user, "canary-password");
+    let connection = administrator().await;
+    let user = connection.user();
+    let wrong = connect(&settings(), user, "canary-password");
     let unreachable = ConnectionSettings { endpoints: vec!["http://127.0.0.1:1".into()], ..settings() };
     let stack = stack("fault");
     let desired = stack.desired(&stack.logins());
-    let connection = administrator();
     pass(&connection, &desired).await;
     let ingest = login(&connection, &stack.names.ingest_user(1));
     let no_right = ingest
@@ -390,11 +375,14 @@ async fn each_fault_has_its_reason_and_no_secret_in_its_text() {
     let cases = [
         (fetch_catalogue(&wrong).await.unwrap_err(), Reason::ClickhouseAuthenticationFailed),
         (
-            fetch_catalogue(&connect(&unreachable, &user, "canary-password")).await.unwrap_err(),
+            fetch_catalogue(&connect(&unreachable, user, "canary-password")).await.unwrap_err(),
             Reason::ClickhouseUnreachable,
         ),
         (no_right, Reason::ClickhousePermissionDenied),
-        (connection.execute("SELECT canary FROM canary.canary").await.unwrap_err(), Reason::ClickhouseError),
+        (
+            connection.execute("SELECT canary FROM weir_canary.canary").await.unwrap_err(),
+            Reason::ClickhouseError,
+        ),
     ];
     for (error, reason) in cases {
         assert_eq!(error.reason(), reason, "{error}");

@@ -1,18 +1,39 @@
 //! What `apply` makes of failures, and of a plan that is out of order.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
+use tokio::net::TcpListener;
 
 use super::*;
+use crate::clickhouse::{Comment, ConnectionSettings};
 use crate::controller::{Rules, Scope, Settings, Shared, fixture, watch};
 use crate::metrics::Metrics;
 
-/// A context whose API server nobody answers for.
-fn context() -> Context {
-    let config = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
+/// A server that answers nobody and knows whether somebody came.
+struct Server(TcpListener);
+
+impl Server {
+    async fn new() -> Self {
+        Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.0.local_addr().unwrap())
+    }
+
+    fn was_asked(self) -> bool {
+        let came = self.0.into_std().unwrap().accept();
+        !came.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+}
+
+/// A context whose API server is there.
+fn context(url: &str) -> Context {
+    let config = kube::Config::new(url.parse().unwrap());
     let client = Client::try_from(config).unwrap();
     let reporter = Reporter { controller: "weir.dev/operator".into(), instance: None };
     let settings = Settings {
@@ -34,30 +55,83 @@ fn context() -> Context {
     Context::new(shared, stores)
 }
 
-async fn hand_over(plan: Plan) -> Applied {
-    let (ctx, stack, owner) = (context(), fixture::stack(), fixture::owner());
+/// An administrator's connection to that ClickHouse.
+fn connection_to(url: String) -> Connection {
+    let timeout = Duration::from_secs(5);
+    let settings = ConnectionSettings { endpoints: vec![url], ca_pem: None, timeout, barred: Arc::default() };
+    let comment = Comment {
+        stack: "retail/store".into(),
+        uid: fixture::owner().uid,
+        generation: 3,
+        reason: "access".into(),
+    };
+    Connection::new(&settings, "admin", "password".to_owned().into(), &comment).unwrap()
+}
+
+/// Hands a plan to `apply`, with an API server and a ClickHouse at these addresses.
+async fn hand_over(plan: Plan, api_server: &str, clickhouse: String) -> Applied {
+    let (ctx, stack, owner) = (context(api_server), fixture::stack(), fixture::owner());
+    let (checked, connection) = (fixture::checked(), connection_to(clickhouse));
     let tools = Tools {
         ctx: &ctx,
         stack: &stack,
         namespace: "retail",
         name: "store",
-        checked: None,
+        checked: Some(&checked),
         owner: &owner,
-        connection: None,
+        connection: Some(&connection),
     };
     apply(&tools, plan, &mut Memory::default()).await
 }
 
+impl Applied {
+    /// Sees to it that of a plan that is out of order nothing is done and nobody is asked for anything, and returns what is
+    /// said of it.
+    pub(crate) async fn refused(plan: Plan, why: &str) -> String {
+        let (api_server, clickhouse) = (Server::new().await, Server::new().await);
+        let applied = hand_over(plan, &api_server.url(), clickhouse.url()).await;
+        let Self { done, holds, schema, released } = applied;
+        assert!((done, schema.is_none(), released) == (0, true, false), "{why}");
+        assert!(!api_server.was_asked() && !clickhouse.was_asked(), "{why}");
+        let [hold] = <[Hold; 1]>::try_from(holds).expect(why);
+        assert_eq!((hold.reason, hold.blocks), (Reason::ApplyFailed, true), "{why}: {}", hold.hint);
+        assert!(hold.hint.contains("so nothing of it was done"), "{why}: {}", hold.hint);
+        hold.hint
+    }
+}
+
+fn step(action: Action) -> Step {
+    Step::Do(ConditionType::AccessReady, action)
+}
+
+fn create() -> Step {
+    step(Action::Access(access::Action::CreateRole("r".into())))
+}
+
 #[tokio::test]
 async fn of_a_plan_with_two_steps_swapped_nothing_is_done() {
-    let step = |action| Step::Do(ConditionType::AccessReady, action);
-    let create = || step(Action::Access(access::Action::CreateRole("r".into())));
-    let tried = hand_over(Plan { steps: vec![step(Action::AddFinalizer), create()] }).await;
+    let swapped = Plan { steps: vec![create(), step(Action::AddFinalizer)] };
+    let hint = Applied::refused(swapped, "the finalizer guards the role").await;
+    assert!(hint.contains("would create role r before it would add the finalizer"), "{hint}");
+}
+
+#[tokio::test]
+async fn of_a_plan_in_order_the_first_step_is_tried() {
+    // Nothing listens there.
+    let nowhere = || "http://127.0.0.1:9".to_owned();
+    let plan = Plan { steps: vec![step(Action::AddFinalizer), create()] };
+    let tried = hand_over(plan, &nowhere(), nowhere()).await;
     assert!(tried.holds[0].hint.contains("the API server did not add the finalizer"), "{:?}", tried.holds);
-    let refused = hand_over(Plan { steps: vec![create(), step(Action::AddFinalizer)] }).await;
-    let [hold] = refused.holds.as_slice() else { panic!("{:?}", refused.holds) };
-    assert_eq!((refused.done, hold.reason, hold.blocks), (0, Reason::ApplyFailed, true));
-    assert!(hold.hint.contains("would create role r before it would add the finalizer"), "{}", hold.hint);
+    for (first, is_of_clickhouse) in [(create(), true), (step(Action::AddFinalizer), false)] {
+        let server = Server::new().await;
+        let (api_server, clickhouse) =
+            if is_of_clickhouse { (nowhere(), server.url()) } else { (server.url(), nowhere()) };
+        let tried = hand_over(Plan { steps: vec![first] }, &api_server, clickhouse);
+        tokio::select! {
+            applied = tried => panic!("nobody answers: {:?}", applied.holds),
+            came = server.0.accept() => assert!(came.is_ok()),
+        }
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What ClickHouse holds, asked when something changed and otherwise once in a drift period.
+//! What ClickHouse holds, asked when something changed and otherwise at least once in a drift period.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,14 +4,19 @@
 //! has to let everybody in that it let in before. `apply` asks before its first step, so that a mistake in a phase costs a
 //! condition and no access.
 
-use k8s_openapi::api::core::v1::Secret;
+mod access;
+mod login;
+mod taking;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{PodSpec, Secret};
 use secrecy::ExposeSecret as _;
 use weir_crds::{ConditionType, Reason};
 
-use crate::access::{Action as Access, Entity, PasswordHash, QuotaChange, RowsChange, narrowing};
+use crate::access::{Action as Access, PasswordHash};
 use crate::controller::child::{Child, ChildKey, ChildKind};
 use crate::controller::credential::text;
-use crate::controller::desired::metadata::GENERATION;
+use crate::controller::desired::metadata::{GENERATION, SPEC_HASH};
 
 use super::{Action, Hold, Plan, Step};
 
@@ -41,31 +46,50 @@ impl OutOfOrder {
     }
 }
 
+/// A step that does something, with the condition that it belongs to.
+#[derive(Clone, Copy)]
+struct Act<'a> {
+    stage: ConditionType,
+    action: &'a Action,
+}
+
 /// Finds the first step that comes before one that it needs.
 pub(crate) fn check(plan: &Plan) -> Result<(), OutOfOrder> {
-    let actions: Vec<&Action> = plan
+    let acts: Vec<Act<'_>> = plan
         .steps
         .iter()
         .filter_map(|step| match step {
-            Step::Do(_, action) => Some(action),
+            Step::Do(stage, action) => Some(Act { stage: *stage, action }),
             Step::Hold(_) => None,
         })
         .collect();
-    for (index, earlier) in actions.iter().enumerate() {
-        if let Some(later) = actions[index + 1..].iter().find(|later| precedes(later, earlier)) {
-            return Err(OutOfOrder { first: later.to_string(), second: earlier.to_string() });
+    for (index, earlier) in acts.iter().enumerate() {
+        let is_late =
+            |later: &&Act<'_>| precedes(later.action, *earlier) && !is_done(later.action, &acts[..index]);
+        if let Some(later) = acts[index + 1..].iter().find(is_late) {
+            return Err(OutOfOrder { first: later.action.to_string(), second: earlier.action.to_string() });
         }
     }
     Ok(())
 }
 
+/// Whether the same was applied before: a revocation applies the keys ahead of everything, and their phase once more.
+fn is_done(action: &Action, before: &[Act<'_>]) -> bool {
+    let Action::Apply(child) = action else { return false };
+    before.iter().any(|act| match act.action {
+        Action::Apply(done) => done.key() == child.key() && done.hash() == child.hash(),
+        _ => false,
+    })
+}
+
 /// Whether `second` must not be done before `first`.
-pub(super) fn precedes(first: &Action, second: &Action) -> bool {
-    match (first, second) {
+fn precedes(first: &Action, second: Act<'_>) -> bool {
+    match (first, second.action) {
         (Action::RemoveFinalizer, _) | (_, Action::AddFinalizer) => false,
         // The finalizer guards every effect outside, and goes when nothing is left.
         (Action::AddFinalizer, _) | (_, Action::RemoveFinalizer) => true,
-        (Action::Access(first), Action::Access(second)) => access_precedes(first, second),
+        _ if taking::precedes(first, second) => true,
+        (Action::Access(first), Action::Access(second)) => access::precedes(first, second),
         // The password before it may be proven once more in the same pass.
         (Action::Access(Access::AddPassword(user)), Action::Prove(proof)) => {
             let proven = PasswordHash::of(proof.password.expose_secret());
@@ -79,98 +103,21 @@ pub(super) fn precedes(first: &Action, second: &Action) -> bool {
             let is_proven = password.is_some_and(|password| password == proof.password.expose_secret());
             is_proven && text(secret, "username").as_ref() == Some(&proof.user)
         }
-        // The old password gets its end when consumers have the new one, or nobody might be left with one that works.
-        (Action::Prove(proof), Action::Access(Access::LimitPasswords(user) | Access::CloseLogin(user))) => {
-            proof.user == user.name
-        }
-        (
-            Action::Apply(Child::Secret(secret)),
-            Action::Access(Access::LimitPasswords(user) | Access::CloseLogin(user)),
-        ) => text(secret, "username").as_ref() == Some(&user.name),
+        // A run whose login is refused has failed for good.
+        (Action::Prove(proof), Action::Apply(Child::Job(job))) => is_login_of(&proof.user, job),
         (Action::Apply(Child::Secret(secret)), Action::MarkPublished { secret: marked, published }) => {
             secret.metadata.name.as_ref() == Some(published) && is_generation(secret, marked)
         }
-        (Action::Apply(mounted), Action::Apply(workload)) => serves(mounted, workload),
-        _ => false,
-    }
-}
-
-fn access_precedes(first: &Access, second: &Access) -> bool {
-    match (first, second) {
-        (Access::CreateLedger, _) => !matches!(second, Access::CreateLedger),
-        // What is taken over is planned from what is there then.
-        (Access::Adopt(takeover), _) => {
-            second.target().is_some_and(|entity| takeover.entities.contains(&entity))
-        }
-        // The logins as a whole, before it is over.
-        (
-            Access::CloseLogin(_) | Access::ReplaceGrants { .. } | Access::RevokeRole { .. },
-            Access::SettleAdoption(over),
-        ) => {
-            first.target().is_some_and(|entity| over.iter().any(|adoption| adoption.intent.entity == entity))
-        }
-        // The claim is what makes an entity the stack's own after a crash.
-        (Access::RecordIntents(claims), _) => {
-            created(second).is_some_and(|entity| claims.iter().any(|claim| claim.entity == entity))
-        }
-        (Access::Rows(_) | Access::Quota(_), _) | (_, Access::Rows(_) | Access::Quota(_))
-            if narrowing::precedes(first, second) =>
-        {
-            true
-        }
-        // Dropped before given up, or a crash in between leaves it to nobody.
-        (
-            Access::DropUser(_)
-            | Access::DropRole(_)
-            | Access::Rows(RowsChange::Drop(_))
-            | Access::Quota(QuotaChange::Drop(_)),
-            Access::CloseIntents(intents),
-        ) => dropped(first).is_some_and(|entity| intents.iter().any(|intent| intent.entity == entity)),
-        (Access::DropUser(_), Access::DropRole(_)) => true,
-        // Added before anything is taken.
-        (Access::Grant { to, .. }, Access::ReplaceGrants { of, .. }) => to == of,
-        (Access::GrantRole { user, .. }, Access::RevokeRole { from, .. }) => *from == Entity::user(user),
-        _ => created(first).is_some_and(|entity| changes(second, &entity)),
-    }
-}
-
-fn created(action: &Access) -> Option<Entity> {
-    match action {
-        Access::CreateDatabase(name) => Some(Entity::database(name)),
-        Access::CreateRole(name) => Some(Entity::role(name)),
-        Access::CreateUser(user) => Some(Entity::user(&user.name)),
-        Access::Rows(change @ RowsChange::Create(_)) => Some(change.entity()),
-        Access::Quota(change @ QuotaChange::Create(_)) => Some(change.entity()),
-        _ => None,
-    }
-}
-
-fn dropped(action: &Access) -> Option<Entity> {
-    match action {
-        Access::DropUser(name) => Some(Entity::user(name)),
-        Access::DropRole(name) => Some(Entity::role(name)),
-        Access::Rows(change @ RowsChange::Drop(_)) => Some(change.entity()),
-        Access::Quota(change @ QuotaChange::Drop(_)) => Some(change.entity()),
-        _ => None,
-    }
-}
-
-/// Whether an action needs that entity to exist.
-fn changes(action: &Access, entity: &Entity) -> bool {
-    match action {
-        Access::Grant { to, .. } => to == entity,
-        Access::GrantRole { role, user } => *entity == Entity::role(role) || *entity == Entity::user(user),
-        Access::AlterUser(user)
-        | Access::OpenLogin(user)
-        | Access::AddPassword(user)
-        | Access::LimitPasswords(user) => *entity == Entity::user(&user.name),
+        // Told before, a pod reads the old keys again, and is not told another time at once.
+        (Action::Apply(child), Action::Tell(..)) => is_keys_file(child),
+        (Action::Apply(child), Action::Apply(user)) => serves(child, user),
         _ => false,
     }
 }
 
 /// A proof checks the rights as well, which roles hold.
 fn adds_to_anyone(action: &Access) -> bool {
-    created(action).is_some() || matches!(action, Access::Grant { .. } | Access::GrantRole { .. })
+    access::created(action).is_some() || matches!(action, Access::Grant { .. } | Access::GrantRole { .. })
 }
 
 fn restores(action: &Access, user: &str) -> bool {
@@ -184,19 +131,26 @@ fn is_generation(published: &Secret, ahead: &str) -> bool {
     generation.is_some_and(|generation| ahead.ends_with(&format!("-g{generation}")))
 }
 
+/// Whether a child must be there before another one, which uses it.
+fn serves(child: &Child, user: &Child) -> bool {
+    match (child, user) {
+        // A consumer that has a key which the pods do not know loses what it sends.
+        (Child::Secret(_), Child::Secret(published)) if is_keys_file(child) => {
+            text(published, "key").is_some()
+        }
+        // No pod runs an image on tables that are not migrated for it.
+        (Child::Job(job), Child::Deployment(_) | Child::StatefulSet(_)) => is_migration(job),
+        // A claim is drained when the pods have left it.
+        (Child::StatefulSet(_), Child::Job(job)) => !is_migration(job),
+        (mounted, workload) => is_mounted(mounted, workload),
+    }
+}
+
 /// Whether pods of that workload mount the Secret or run under the account. Not for a login, whose next generation comes
 /// behind the rollout, into a Secret that the pods have already.
-fn serves(mounted: &Child, workload: &Child) -> bool {
+fn is_mounted(mounted: &Child, workload: &Child) -> bool {
     let is_login = matches!(mounted, Child::Secret(secret) if text(secret, "username").is_some());
-    let pod = match workload {
-        Child::Deployment(deployment) => {
-            deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref())
-        }
-        Child::StatefulSet(set) => set.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()),
-        Child::Job(job) => job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()),
-        _ => None,
-    };
-    let Some(pod) = pod.filter(|_| !is_login) else { return false };
+    let Some(pod) = pod_of(workload).filter(|_| !is_login) else { return false };
     let ChildKey { kind, name } = mounted.key();
     let mut secrets = pod.volumes.iter().flatten().filter_map(|volume| volume.secret.as_ref());
     match kind {
@@ -204,4 +158,35 @@ fn serves(mounted: &Child, workload: &Child) -> bool {
         ChildKind::Secret => secrets.any(|secret| secret.secret_name.as_ref() == Some(&name)),
         _ => false,
     }
+}
+
+fn pod_of(workload: &Child) -> Option<&PodSpec> {
+    match workload {
+        Child::Deployment(deployment) => deployment.spec.as_ref()?.template.spec.as_ref(),
+        Child::StatefulSet(set) => set.spec.as_ref()?.template.spec.as_ref(),
+        Child::Job(job) => job.spec.as_ref()?.template.spec.as_ref(),
+        _ => None,
+    }
+}
+
+/// Whether it is what runs the ingest pods.
+const fn is_workload(key: &ChildKey) -> bool {
+    matches!(key.kind, ChildKind::Deployment | ChildKind::StatefulSet)
+}
+
+/// Whether it is the Secret of hashed keys that the pods read.
+fn is_keys_file(child: &Child) -> bool {
+    matches!(child, Child::Secret(secret) if text(secret, "keys.json").is_some())
+}
+
+/// Whether a Job migrates the database; the others drain claims.
+fn is_migration(job: &Job) -> bool {
+    job.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(SPEC_HASH))
+}
+
+/// Whether a Job logs in as that user: both are named after the run.
+fn is_login_of(user: &str, job: &Job) -> bool {
+    let run = user.rsplit_once("_migrate_").map(|(_, run)| run);
+    let name = job.metadata.name.as_deref();
+    run.is_some() && run == name.and_then(|name| name.rsplit_once("-migrate-")).map(|(_, run)| run)
 }

@@ -17,28 +17,27 @@ async fn maybe_shown(connection: &Connection, desired: &Desired) -> Option<Previ
     preview(desired, &fetch_catalogue(connection).await.unwrap(), &AdoptionRules::default())
 }
 
-async fn execute(connection: &Connection, statements: &[String]) {
+/// What a person or another tool does.
+async fn execute(statements: &[String]) {
+    let root = root();
     for statement in statements {
-        connection.execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        root.execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
 }
 
 /// A database, the ingest role with some of its rights and more, and a user that holds it, made by a person.
-async fn make_by_hand(connection: &Connection, stack: &Stack, user: &str) {
+async fn make_by_hand(stack: &Stack, user: &str) {
     let (database, role) = (identifier(&stack.names.database), identifier(&stack.names.ingest_role()));
     let hash = PasswordHash::of(&password_of(user)).hex();
-    execute(
-        connection,
-        &[
-            format!("CREATE DATABASE {database}"),
-            format!("CREATE TABLE {database}.events_data (a Int8) ENGINE = MergeTree ORDER BY a"),
-            format!("CREATE TABLE {database}.links (a Int8) ENGINE = MergeTree ORDER BY a"),
-            format!("CREATE ROLE {role}"),
-            format!("GRANT INSERT ON {database}.events_data, {EXTRA} ON {database}.* TO {role}"),
-            format!("CREATE USER {} IDENTIFIED WITH sha256_hash BY '{hash}' HOST ANY", identifier(user)),
-            format!("GRANT {role} TO {}", identifier(user)),
-        ],
-    )
+    execute(&[
+        format!("CREATE DATABASE {database}"),
+        format!("CREATE TABLE {database}.events_data (a Int8) ENGINE = MergeTree ORDER BY a"),
+        format!("CREATE TABLE {database}.links (a Int8) ENGINE = MergeTree ORDER BY a"),
+        format!("CREATE ROLE {role}"),
+        format!("GRANT INSERT ON {database}.events_data, {EXTRA} ON {database}.* TO {role}"),
+        format!("CREATE USER {} IDENTIFIED WITH sha256_hash BY '{hash}' HOST ANY", identifier(user)),
+        format!("GRANT {role} TO {}", identifier(user)),
+    ])
     .await;
 }
 
@@ -65,11 +64,11 @@ async fn take_over(connection: &Connection, desired: &Desired, preview: &Preview
     apply(connection, &desired.owner, &preview.action(desired, 0)).await
 }
 
-/// Takes over what a person made, from the claim to the end, on a connection with rights of its own.
-pub(super) async fn by(connection: &Connection, everything: &Connection) {
+/// Takes over what a person made, from the claim to the end.
+pub(super) async fn by(connection: &Connection) {
     let stack = stack("least");
     let user = stack.names.ingest_user(1);
-    make_by_hand(everything, &stack, &user).await;
+    make_by_hand(&stack, &user).await;
     let desired = stack.desired(&stack.logins());
     take_over(connection, &desired, &shown(connection, &desired).await).await.unwrap();
     additions(connection, &desired).await;
@@ -86,10 +85,10 @@ async fn open_claims(connection: &Connection, stack: &Stack) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_is_taken_over_while_a_client_that_holds_it_never_rests() {
-    let (connection, stack) = (administrator(), stack("hammered"));
+    let (connection, stack) = (administrator().await, stack("hammered"));
     let database = identifier(&stack.names.database);
     let user = format!("{}_by_hand", stack.names.prefix);
-    make_by_hand(&connection, &stack, &user).await;
+    make_by_hand(&stack, &user).await;
     let desired = stack.desired(&stack.logins());
     let insert = |table: &str| format!("INSERT INTO {database}.{table} (a) VALUES (1)");
     let read = format!("SELECT count() FROM {database}.links");
@@ -119,14 +118,13 @@ async fn a_role_is_taken_over_while_a_client_that_holds_it_never_rests() {
 
 #[tokio::test]
 async fn nothing_is_taken_over_by_an_approval_of_what_has_changed_since() {
-    let (connection, stack) = (administrator(), stack("stale"));
+    let (connection, stack) = (administrator().await, stack("stale"));
     let user = format!("{}_by_hand", stack.names.prefix);
-    make_by_hand(&connection, &stack, &user).await;
+    make_by_hand(&stack, &user).await;
     let desired = stack.desired(&stack.logins());
     let approved = shown(&connection, &desired).await;
     let role = identifier(&stack.names.ingest_role());
-    execute(&connection, &[format!("GRANT INSERT ON {}.* TO {role}", identifier(&stack.names.database))])
-        .await;
+    execute(&[format!("GRANT INSERT ON {}.* TO {role}", identifier(&stack.names.database))]).await;
     let before = fetch_catalogue(&connection).await.unwrap();
     let error = take_over(&connection, &desired, &approved).await.unwrap_err();
     assert_eq!(error, Error::PreviewChanged { approved: approved.hash.clone() });
@@ -142,18 +140,13 @@ async fn nothing_is_taken_over_by_an_approval_of_what_has_changed_since() {
 
 #[tokio::test]
 async fn a_user_of_the_servers_own_files_is_found_out_and_never_taken_over() {
-    let (everything, stack) = (administrator(), stack("fixed"));
-    let name = format!("{}_administrator", stack.names.prefix);
-    let hash = PasswordHash::of(&password_of(&name)).hex();
-    let account = identifier(&name);
-    let create = format!("CREATE USER {account} IDENTIFIED WITH sha256_hash BY '{hash}' HOST ANY");
-    execute(&everything, &[create, format!("GRANT ALL ON *.* TO {account} WITH GRANT OPTION")]).await;
-    let connection = login(&everything, &name);
+    let (connection, stack) = (administrator().await, stack("fixed"));
     // The server's own account stands for one of its files: it is in users.xml, and statements cannot change it.
-    let user = setting("WEIR_TEST_CLICKHOUSE_USER");
+    let user = root().user().to_owned();
     let desired =
         stack.desired(&[Login { user: user.clone(), purpose: Purpose::Ingest, passwords: Vec::new() }]);
-    let fixed = fetch_fixed(&connection, &[Entity::user(&user), Entity::user(&name)]).await.unwrap();
+    let fixed =
+        fetch_fixed(&connection, &[Entity::user(&user), Entity::user(connection.user())]).await.unwrap();
     assert_eq!(fixed, [Entity::user(&user)].into());
     let catalogue = fetch_catalogue(&connection).await.unwrap();
     let rules = AdoptionRules { fixed, ..AdoptionRules::default() };
@@ -170,14 +163,14 @@ async fn a_user_of_the_servers_own_files_is_found_out_and_never_taken_over() {
 
 #[tokio::test]
 async fn who_logs_in_as_an_adopted_user_does_so_until_the_own_password_is_proven() {
-    let (connection, stack) = (administrator(), stack("passwords"));
+    let (connection, stack) = (administrator().await, stack("passwords"));
     let user = stack.names.ingest_user(1);
     let old = PasswordHash::of("the password of before").hex();
     let create = format!(
         "CREATE USER {} IDENTIFIED WITH sha256_hash BY '{old}' HOST IP '127.0.0.0/8', '::1' SETTINGS max_threads = 1",
         identifier(&user)
     );
-    execute(&connection, &[create]).await;
+    execute(&[create]).await;
     let desired = stack.desired(&stack.logins());
     let before = connection.with_login(&user, "the password of before".to_owned().into());
     take_over(&connection, &desired, &shown(&connection, &desired).await).await.unwrap();
@@ -207,8 +200,8 @@ async fn a_takeover_that_is_cut_off_at_any_statement_converges() {
 
 /// Cuts a takeover off before or after one of its statements, and goes on as the next passes would.
 async fn cut_off(effect: &str, at: usize) {
-    let (connection, stack) = (administrator(), stack("cut"));
-    make_by_hand(&connection, &stack, &format!("{}_by_hand", stack.names.prefix)).await;
+    let (connection, stack) = (administrator().await, stack("cut"));
+    make_by_hand(&stack, &format!("{}_by_hand", stack.names.prefix)).await;
     let desired = stack.desired(&stack.logins());
     let approved = shown(&connection, &desired).await;
     apply(&connection, &desired.owner, &Action::CreateLedger).await.unwrap();
@@ -240,7 +233,7 @@ async fn cut_off(effect: &str, at: usize) {
 
 #[tokio::test]
 async fn of_many_that_take_the_data_of_a_deleted_stack_at_once_exactly_one_owns_it() {
-    let (connection, gone) = (administrator(), stack("left"));
+    let (connection, gone) = (administrator().await, stack("left"));
     pass(&connection, &gone.desired(&gone.logins())).await;
     for action in deletion(&gone.owner, &fetch_catalogue(&connection).await.unwrap()) {
         apply(&connection, &gone.owner, &action).await.unwrap();
@@ -272,18 +265,15 @@ async fn of_many_that_take_the_data_of_a_deleted_stack_at_once_exactly_one_owns_
 
 #[tokio::test]
 async fn the_data_of_a_deleted_stack_serves_the_one_that_takes_it_over() {
-    let (connection, gone, mut taker) = (administrator(), stack("gone"), stack("heir"));
+    let (connection, gone, mut taker) = (administrator().await, stack("gone"), stack("heir"));
     let database = identifier(&gone.names.database);
     pass(&connection, &gone.desired(&gone.logins())).await;
     let definer = identifier(&gone.names.definer());
-    execute(
-        &connection,
-        &[
-            format!("CREATE TABLE {database}.events_data (a Int8) ENGINE = MergeTree ORDER BY a"),
-            format!("CREATE VIEW {database}.events DEFINER = {definer} SQL SECURITY DEFINER AS SELECT * FROM {database}.events_data"),
-            format!("INSERT INTO {database}.events_data (a) VALUES (7)"),
-        ],
-    )
+    execute(&[
+        format!("CREATE TABLE {database}.events_data (a Int8) ENGINE = MergeTree ORDER BY a"),
+        format!("CREATE VIEW {database}.events DEFINER = {definer} SQL SECURITY DEFINER AS SELECT * FROM {database}.events_data"),
+        format!("INSERT INTO {database}.events_data (a) VALUES (7)"),
+    ])
     .await;
     for action in deletion(&gone.owner, &fetch_catalogue(&connection).await.unwrap()) {
         apply(&connection, &gone.owner, &action).await.unwrap();

@@ -42,7 +42,7 @@ const COLUMNS: [&str; 3] = ["uuid", "we`ird", "c"];
 #[tokio::test]
 async fn canonical_grants_are_those_of_the_server() {
     let (sets, seed) = (count("WEIR_TEST_GRANT_SETS", 200), seed());
-    let (connection, stack) = (administrator(), stack("canonical"));
+    let (connection, stack) = (administrator().await, stack("canonical"));
     let mut random = StdRng::seed_from_u64(seed);
     let sets: Vec<Vec<Right>> = (0..sets).map(|_| any_rights(&mut random)).collect();
     let (mut restarts, mut rows) = (0, 0);

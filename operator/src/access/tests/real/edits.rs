@@ -63,9 +63,9 @@ async fn edits_never_take_what_is_allowed_before_and_after_and_end_exactly_at_th
 
 /// Makes every stack, with the tables that its readers ask for.
 async fn make(lanes: &mut [Lane]) {
-    let additions = additions(lanes, &fetch_catalogue(&administrator()).await.unwrap());
+    let additions = additions(lanes, &fetch_catalogue(&administrator().await).await.unwrap());
     carry_out(lanes, &additions, "setup").await;
-    let connection = administrator();
+    let root = root();
     let tables = lanes.iter().flat_map(|lane| {
         let database = &lane.stack.names.database;
         let columns = COLUMNS.map(|column| format!("{column} Int8")).join(", ");
@@ -73,18 +73,18 @@ async fn make(lanes: &mut [Lane]) {
             .map(|table| format!("CREATE TABLE {database}.{table} ({columns}) ENGINE = MergeTree ORDER BY a"))
     });
     for create in tables {
-        connection.execute(&create).await.unwrap();
+        root.execute(&create).await.unwrap();
     }
 }
 
 /// Edits every stack once, as the controller does: adds, proves, and takes the surplus away last.
 async fn edit(lanes: &mut [Lane]) {
     join_all(lanes.iter_mut().map(Lane::edit)).await;
-    let additions = additions(lanes, &fetch_catalogue(&administrator()).await.unwrap());
+    let additions = additions(lanes, &fetch_catalogue(&administrator().await).await.unwrap());
     count_statements(lanes, &additions);
     carry_out(lanes, &additions, REASON).await;
     join_all(lanes.iter().map(Lane::prove)).await;
-    let catalogue = fetch_catalogue(&administrator()).await.unwrap();
+    let catalogue = fetch_catalogue(&administrator().await).await.unwrap();
     let removals: Vec<_> = lanes.iter().map(|lane| surplus(&lane.desired, &catalogue)).collect();
     count_statements(lanes, &removals);
     carry_out(lanes, &removals, REASON).await;
@@ -95,7 +95,7 @@ async fn check(lanes: &[Lane]) {
     for lane in lanes {
         assert_eq!(lane.hammer.refusals(), Vec::<String>::new(), "{}", lane.told());
     }
-    let catalogue = fetch_catalogue(&administrator()).await.unwrap();
+    let catalogue = fetch_catalogue(&administrator().await).await.unwrap();
     for lane in lanes {
         let Plan { actions, conflicts } = plan(&lane.desired, &catalogue);
         let again = (actions, conflicts, surplus(&lane.desired, &catalogue));
@@ -128,7 +128,7 @@ async fn carry_out(lanes: &[Lane], actions: &[Vec<Action>], reason: &str) {
     for step in 0..longest {
         let due = lanes.iter().zip(actions).filter_map(|(lane, actions)| Some((lane, actions.get(step)?)));
         let applied = due.map(|(lane, action)| async move {
-            let applied = apply(&lane.connection(reason), &lane.desired.owner, action).await;
+            let applied = apply(&lane.connection(reason).await, &lane.desired.owner, action).await;
             applied.unwrap_or_else(|error| panic!("{action} {}: {error:?}", lane.told()));
         });
         join_all(applied).await;
@@ -159,19 +159,19 @@ impl Lane {
     async fn prove(&self) {
         let bi = self.stack.names.reader_user("bi", 1);
         let password = password_of(&bi).into();
-        let proven = prove(&self.connection(REASON), &bi, &password, &self.desired.required(&bi)).await;
+        let proven = prove(&self.connection(REASON).await, &bi, &password, &self.desired.required(&bi)).await;
         assert_eq!(proven, Ok(()), "{}", self.told());
     }
 
     async fn check(&self) {
-        let connection = administrator();
+        let root = root();
         check_effect(&self.stack, &self.used).await;
-        check_rows(&connection, &self.stack, "bi", &self.used).await;
-        check_rows(&connection, &self.stack, "office", &self.hosted).await;
+        check_rows(&root, &self.stack, "bi", &self.used).await;
+        check_rows(&root, &self.stack, "office", &self.hosted).await;
     }
 
-    fn connection(&self, reason: &str) -> Connection {
-        administrator().with_comment(&Comment {
+    async fn connection(&self, reason: &str) -> Connection {
+        administrator().await.with_comment(&Comment {
             stack: self.log_name(),
             uid: self.stack.owner.uid.clone(),
             generation: 1,
@@ -191,14 +191,14 @@ impl Lane {
     async fn finish(self) -> u64 {
         let comment = format!("%\"{}\"%\"{REASON}\"%", self.log_name());
         let queries = self.hammer.stop().await;
-        let connection = administrator();
-        connection.execute("SYSTEM FLUSH LOGS").await.unwrap();
+        let root = root();
+        root.execute("SYSTEM FLUSH LOGS").await.unwrap();
         let logged = format!(
             "SELECT uniqExact(query_id) FROM system.query_log WHERE log_comment LIKE {} \
              AND match(query, '^(CREATE|ALTER|DROP|GRANT|REVOKE|INSERT|KILL) ')",
             literal(&comment)
         );
-        let logged: usize = connection.value(&logged).await.unwrap().parse().unwrap();
+        let logged: usize = root.value(&logged).await.unwrap().parse().unwrap();
         assert_eq!(logged, self.statements, "statements that change access, in the server's log and as sent");
         queries
     }
@@ -235,7 +235,7 @@ async fn check_effect(stack: &Stack, spec: &Spec) {
 }
 
 /// Compares the server's tables row by row.
-async fn check_rows(connection: &Connection, stack: &Stack, reader: &str, spec: &Spec) {
+async fn check_rows(root: &Connection, stack: &Stack, reader: &str, spec: &Spec) {
     let (role, user) = (stack.names.reader_role(reader), stack.names.reader_user(reader, 1));
     let (role, user) = (literal(&role), literal(&user));
     let lines = |text: String| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
@@ -244,18 +244,18 @@ async fn check_rows(connection: &Connection, stack: &Stack, reader: &str, spec: 
          AND database = {} AND NOT is_partial_revoke AND NOT grant_option",
         literal(&stack.names.database)
     );
-    assert_eq!(lines(connection.value(&grants).await.unwrap()), spec.grant_rows(), "{spec:?}");
+    assert_eq!(lines(root.value(&grants).await.unwrap()), spec.grant_rows(), "{spec:?}");
     let held = format!(
         "SELECT (SELECT count() FROM system.grants WHERE role_name = {role}), \
          (SELECT count() FROM system.grants WHERE user_name = {user}), \
          (SELECT groupArray(granted_role_name) FROM system.role_grants WHERE user_name = {user})"
     );
     let expected = format!("{}\t0\t[{role}]", spec.grant_rows().len());
-    assert_eq!(connection.value(&held).await.unwrap(), expected, "{spec:?}");
+    assert_eq!(root.value(&held).await.unwrap(), expected, "{spec:?}");
     let hosts = format!("SELECT arrayJoin(host_ip) FROM system.users WHERE name = {user}");
     let shown = |network: &&str| network.trim_end_matches("/32").trim_end_matches("/128").to_owned();
     let networks: BTreeSet<String> = spec.networks().iter().map(shown).collect();
     let anywhere = BTreeSet::from(["::/0".to_owned()]);
     let expected = if networks.is_empty() { anywhere } else { networks };
-    assert_eq!(lines(connection.value(&hosts).await.unwrap()), expected, "{spec:?}");
+    assert_eq!(lines(root.value(&hosts).await.unwrap()), expected, "{spec:?}");
 }

@@ -25,7 +25,7 @@ const FORMS: [(&str, &[&str]); 16] = [
 
 #[tokio::test]
 async fn a_setting_in_any_form_is_shown_as_it_was_asked_for() {
-    let (connection, stack) = (administrator(), stack("forms"));
+    let (connection, stack) = (administrator().await, stack("forms"));
     let longest = FORMS.iter().map(|(_, values)| values.len()).max().unwrap();
     let readers: Vec<_> = (0..longest)
         .map(|at| {

@@ -63,10 +63,10 @@ impl Side {
     }
 }
 
-async fn make_table(connection: &Connection, stack: &Stack) {
+async fn make_table(stack: &Stack) {
     let database = identifier(&stack.names.database);
     let create = format!("CREATE TABLE {database}.events_data (a Int8) ENGINE = MergeTree ORDER BY a");
-    connection.execute(&create).await.unwrap();
+    root().execute(&create).await.unwrap();
 }
 
 fn insert(stack: &Stack) -> String {
@@ -87,12 +87,12 @@ fn two(are_twins: bool) -> (Stack, Stack) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_living_stack_gives_what_it_has_while_its_pods_and_then_those_of_the_taker_insert() {
-    let connection = administrator();
+    let connection = administrator().await;
     for are_twins in [false, true] {
         let (owner, taker) = two(are_twins);
         let mut giver = Side::new(&owner, 1, LIVES);
         giver.drive(&connection).await;
-        make_table(&connection, &owner).await;
+        make_table(&owner).await;
         let mut old = Hammer::new(Client::new(&owner.names.ingest_user(1)));
         old.strike(vec![insert(&owner)]).await;
 
@@ -129,8 +129,8 @@ async fn a_living_stack_gives_what_it_has_while_its_pods_and_then_those_of_the_t
         let open = catalogue.open_intents().iter().filter(|intent| of_both.contains(&&intent.owner));
         assert!(open.map(|intent| &intent.owner).all(|owner| *owner == taker.owner));
         let count = format!("SELECT count() FROM {}.events_data", identifier(&owner.names.database));
-        let rows = connection.value(&count);
-        assert_eq!(rows.await.unwrap(), (inserts + later).to_string(), "what was acknowledged is stored");
+        let rows = root().value(&count).await;
+        assert_eq!(rows.unwrap(), (inserts + later).to_string(), "what was acknowledged is stored");
         // The figures are part of the result.
         eprintln!(
             "figure: same names {are_twins}: {inserts} inserts by the giver's pods, {later} by the taker's, 0 denied"
@@ -140,9 +140,9 @@ async fn a_living_stack_gives_what_it_has_while_its_pods_and_then_those_of_the_t
 
 #[tokio::test]
 async fn the_stack_of_a_lost_cluster_goes_to_the_one_that_was_approved_and_its_users_go_last() {
-    let (connection, (lost, taker)) = (administrator(), two(true));
+    let (connection, (lost, taker)) = (administrator().await, two(true));
     Side::new(&lost, 1, LIVES).drive(&connection).await;
-    make_table(&connection, &lost).await;
+    make_table(&lost).await;
     let old = login(&connection, &lost.names.ingest_user(1));
     let mut next = Side::new(&taker, 2, LIVES);
     next.drive(&connection).await;

@@ -7,7 +7,7 @@ use super::*;
 
 #[tokio::test]
 async fn whoever_is_refused_a_name_asks_once_and_its_owner_can_tell_until_it_is_withdrawn() {
-    let (connection, first) = (administrator(), stack("contest"));
+    let (connection, first) = (administrator().await, stack("contest"));
     let other = Owner { cluster_id: "cluster-b".into(), uid: "another".into(), ..first.owner.clone() };
     let second = Stack { owner: other, names: first.names.clone(), forms: Forms::default() };
     let (owned, wanted) = (first.desired(&first.logins()), second.desired(&second.logins()));
@@ -33,7 +33,7 @@ async fn whoever_is_refused_a_name_asks_once_and_its_owner_can_tell_until_it_is_
 
 #[tokio::test]
 async fn a_claim_that_the_server_swallowed_is_told_as_that_and_not_as_somebodys_name() {
-    let (connection, stack) = (administrator(), stack("swallowed"));
+    let (connection, stack) = (administrator().await, stack("swallowed"));
     apply(&connection, &stack.owner, &Action::CreateLedger).await.unwrap();
     let claim = Claim { entity: Entity::role(&stack.names.ingest_role()), class: Class::Ingest };
     let action = Action::RecordIntents(vec![claim]);

@@ -17,6 +17,7 @@ const ROUNDS: usize = 50;
 async fn with_rows(connection: &Connection, name: &str) -> Stack {
     let stack = stack(name);
     pass(connection, &stack.desired(&stack.logins())).await;
+    let root = root();
     let (database, definer) = (identifier(&stack.names.database), identifier(&stack.names.definer()));
     for statement in [
         format!(
@@ -27,7 +28,7 @@ async fn with_rows(connection: &Connection, name: &str) -> Stack {
         ),
         format!("INSERT INTO {database}.events_data VALUES (1, 'eu'), (2, 'us'), (3, 'eu'), (4, 'asia')"),
     ] {
-        connection.execute(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        root.execute(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
     stack
 }
@@ -53,7 +54,7 @@ impl Stack {
 
 #[tokio::test]
 async fn a_reader_sees_its_rows_everybody_else_sees_all_and_a_second_pass_sends_nothing() {
-    let connection = administrator();
+    let connection = administrator().await;
     let mut stack = with_rows(&connection, "rows").await;
     let of = |condition| filtered("eu", "events", Some(condition));
     let desired = desired_of(&connection, &mut stack, of("tenant='eu' and id<100")).await;
@@ -65,7 +66,7 @@ async fn a_reader_sees_its_rows_everybody_else_sees_all_and_a_second_pass_sends_
     let [as_eu, as_bi] = [&eu, &bi].map(|user| Client::new(user));
     assert_eq!(as_eu.query("", &ids).await.as_deref(), Ok("[1,3]"));
     assert_eq!(as_bi.query("", &ids).await.as_deref(), Ok("[1,2,3,4]"), "another reader");
-    assert_eq!(connection.value(&ids).await.unwrap(), "[1,2,3,4]", "a person with rights");
+    assert_eq!(root().value(&ids).await.unwrap(), "[1,2,3,4]", "a person with rights");
     let ingest = login(&connection, &stack.names.ingest_user(1));
     let database = identifier(&stack.names.database);
     ingest.execute(&format!("INSERT INTO {database}.events_data VALUES (5, 'eu')")).await.unwrap();
@@ -94,7 +95,7 @@ async fn a_reader_sees_its_rows_everybody_else_sees_all_and_a_second_pass_sends_
 
 #[tokio::test]
 async fn a_hand_on_rows_or_quota_is_found_others_policies_stay_and_a_deletion_leaves_nothing_of_its_own() {
-    let connection = administrator();
+    let connection = administrator().await;
     let mut stack = with_rows(&connection, "rowhands").await;
     let reader = Reader {
         quota: hourly(&[("queries", "1000000")]),
@@ -113,18 +114,18 @@ async fn a_hand_on_rows_or_quota_is_found_others_policies_stay_and_a_deletion_le
         ),
         format!("DROP QUOTA {role}"),
     ] {
-        connection.execute(&hand).await.unwrap_or_else(|error| panic!("{hand}: {error}"));
+        root().execute(&hand).await.unwrap_or_else(|error| panic!("{hand}: {error}"));
         let repaired = pass(&connection, &desired).await;
         assert_eq!(repaired.len(), 1, "{hand}: {repaired:?}");
         assert_eq!(as_eu.query("", &ids).await.as_deref(), Ok("[1,3]"), "{hand}");
     }
     let theirs =
         format!("CREATE ROW POLICY theirs ON {database}.events AS PERMISSIVE FOR SELECT USING id < 3 TO ALL");
-    connection.execute(&theirs).await.unwrap();
+    root().execute(&theirs).await.unwrap();
     assert_eq!(pass(&connection, &desired).await.len(), 2, "the policy that admits everybody gives way");
     assert_eq!(pass(&connection, &desired).await, []);
     assert_eq!(as_eu.query("", &ids).await.as_deref(), Ok("[1]"), "both conditions hold");
-    assert_eq!(connection.value(&ids).await.unwrap(), "[1,2]", "theirs is not widened");
+    assert_eq!(root().value(&ids).await.unwrap(), "[1,2]", "theirs is not widened");
 
     let catalogue = fetch_catalogue(&connection).await.unwrap();
     for action in deletion(&stack.owner, &catalogue) {
@@ -139,7 +140,7 @@ async fn a_hand_on_rows_or_quota_is_found_others_policies_stay_and_a_deletion_le
 
 #[tokio::test]
 async fn a_quota_refuses_what_goes_beyond_it_and_a_used_up_one_is_no_failed_proof() {
-    let (connection, mut stack) = (administrator(), stack("quota"));
+    let (connection, mut stack) = (administrator().await, stack("quota"));
     let limited = Reader { quota: hourly(&[("queries", "3"), ("execution_time", "600")]), ..reader("few") };
     let desired = desired_of(&connection, &mut stack, limited.clone()).await;
     pass(&connection, &desired).await;
@@ -150,7 +151,7 @@ async fn a_quota_refuses_what_goes_beyond_it_and_a_used_up_one_is_no_failed_proo
         assert!(round < ROUNDS, "no engine lived through a round");
         // A change of access starts the engine anew, which counts from nothing then.
         let fresh = format!("CREATE ROLE {}", identifier(&format!("{}_round_{round}", stack.names.prefix)));
-        connection.execute(&fresh).await.unwrap();
+        root().execute(&fresh).await.unwrap();
         let engine = status().await;
         let mut answers = Vec::new();
         for _ in 0..4 {
@@ -176,7 +177,7 @@ async fn a_quota_refuses_what_goes_beyond_it_and_a_used_up_one_is_no_failed_proo
 
 #[tokio::test]
 async fn a_condition_that_clickhouse_cannot_use_is_named_and_the_rest_goes_on() {
-    let connection = administrator();
+    let connection = administrator().await;
     let mut stack = with_rows(&connection, "conditions").await;
     let refused = [
         ("tenant = ", "cannot read it"),
@@ -247,7 +248,7 @@ fn random_condition(random: &mut StdRng, depth: usize) -> String {
 
 #[tokio::test]
 async fn every_accepted_condition_is_the_servers_own_in_a_second_pass() {
-    let connection = administrator();
+    let connection = administrator().await;
     let mut stack = with_rows(&connection, "forms").await;
     let mut random = StdRng::seed_from_u64(seed());
     let drawn = (0..count("WEIR_TEST_CONDITIONS", 2)).map(|_| random_condition(&mut random, 2));
@@ -264,7 +265,7 @@ async fn every_accepted_condition_is_the_servers_own_in_a_second_pass() {
 #[tokio::test]
 async fn a_ledger_of_an_older_operator_takes_the_new_kinds() {
     use super::super::super::ledger::widen_statement;
-    let (connection, stack) = (administrator(), stack("older"));
+    let (connection, stack) = (administrator().await, stack("older"));
     pass(&connection, &stack.desired(&stack.logins())).await;
     let table = format!("intents_{}", stack.owner.name);
     let qualified = format!("weir_ledger.{}", identifier(&table));
@@ -291,5 +292,5 @@ async fn a_ledger_of_an_older_operator_takes_the_new_kinds() {
     let kinds =
         format!("SELECT toString(groupArray(kind)) FROM (SELECT kind FROM {qualified} ORDER BY kind)");
     assert_eq!(connection.value(&kinds).await.unwrap(), "['role','row policy','quota']");
-    connection.execute(&format!("DROP TABLE {qualified}")).await.unwrap();
+    root().execute(&format!("DROP TABLE {qualified}")).await.unwrap();
 }

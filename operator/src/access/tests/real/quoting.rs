@@ -19,7 +19,7 @@ async fn quoted_text_is_what_the_servers_parser_reads() {
         texts: Vec<String>,
     }
     let (wanted, seed) = (count("WEIR_TEST_NAMES", 5_000), seed());
-    let connection = administrator();
+    let connection = administrator().await;
     let mut texts = Texts::new(seed);
     for start in (0..wanted).step_by(TEXTS_AT_ONCE) {
         // An empty name is refused by the parser, whoever quotes it, and one answer has a name only once.

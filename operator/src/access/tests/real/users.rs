@@ -10,20 +10,20 @@ const SETTING_CONSTRAINT_VIOLATION: &str = "452";
 #[tokio::test]
 async fn an_old_user_ends_at_its_cap_without_anybody_and_its_use_is_seen_until_then() {
     use k8s_openapi::jiff::{SignedDuration, Timestamp};
-    let (connection, stack) = (administrator(), stack("expire"));
+    let (connection, root, stack) = (administrator().await, root(), stack("expire"));
     let desired = stack.desired(&stack.logins());
     pass(&connection, &desired).await;
     let (old, idle) = (stack.names.ingest_user(1), stack.names.reader_user("bi", 1));
     let used = login(&connection, &old);
     used.value("SELECT 1").await.unwrap();
     let users = [old.clone(), idle.clone()];
-    connection.execute("SYSTEM FLUSH LOGS").await.unwrap();
+    root.execute("SYSTEM FLUSH LOGS").await.unwrap();
     // Only its owner's use counts, not a proof of the operator.
     let seen = fetch_last_use(&connection, &users).await.unwrap();
     assert_eq!(seen[&old], Logged { last_use: None, is_logged: true });
     assert_eq!(seen[&idle], Logged { last_use: None, is_logged: false }, "nobody ever logged in");
     assert_eq!(Client::new(&old).query("", "SELECT 2").await.as_deref(), Ok("2"));
-    connection.execute("SYSTEM FLUSH LOGS").await.unwrap();
+    root.execute("SYSTEM FLUSH LOGS").await.unwrap();
     let seen = fetch_last_use(&connection, &users).await.unwrap();
     let now = Timestamp::now().as_second();
     assert!(seen[&old].last_use.is_some_and(|at| (now - 60..=now + 1).contains(&at)), "{seen:?}");
@@ -42,7 +42,7 @@ async fn an_old_user_ends_at_its_cap_without_anybody_and_its_use_is_seen_until_t
 #[tokio::test]
 async fn two_passwords_of_one_user_overlap_and_the_old_one_ends_at_its_moment_without_anybody() {
     use k8s_openapi::jiff::{SignedDuration, Timestamp};
-    let (connection, stack) = (administrator(), stack("passwords"));
+    let (connection, stack) = (administrator().await, stack("passwords"));
     let user = stack.names.reader_login("bi");
     let [old, new] = ["old", "new"].map(|word| format!("{word} password of {user}"));
     let hash = |password: &String| PasswordHash::of(password);
@@ -85,7 +85,7 @@ async fn two_passwords_of_one_user_overlap_and_the_old_one_ends_at_its_moment_wi
 
 #[tokio::test]
 async fn a_reader_of_hyperdx_may_change_exactly_four_settings_and_custom_what_it_was_given() {
-    let (connection, stack) = (administrator(), stack("profiles"));
+    let (connection, root, stack) = (administrator().await, root(), stack("profiles"));
     let tables = vec![("events".to_owned(), vec!["a".to_owned()]), ("links".to_owned(), Vec::new())];
     let limited = Setting { value: Some("2".into()), max: Some("4".into()), ..Setting::plain("max_threads") };
     let readers = [
@@ -108,7 +108,7 @@ async fn a_reader_of_hyperdx_may_change_exactly_four_settings_and_custom_what_it
         format!("CREATE TABLE {database}.events (a Int8, b Int8) ENGINE = MergeTree ORDER BY a"),
         format!("CREATE TABLE {database}.links (a Int8) ENGINE = MergeTree ORDER BY a"),
     ] {
-        connection.execute(&statement).await.unwrap();
+        root.execute(&statement).await.unwrap();
     }
     let [hyperdx, custom, elsewhere] =
         ["hyperdx", "custom", "elsewhere"].map(|name| stack.names.reader_user(name, 1));
@@ -138,9 +138,9 @@ async fn a_reader_of_hyperdx_may_change_exactly_four_settings_and_custom_what_it
 
     // Somebody widens a reader by hand.
     let user = identifier(&hyperdx);
-    connection.execute(&format!("ALTER USER {user} SETTINGS readonly = 0")).await.unwrap();
+    root.execute(&format!("ALTER USER {user} SETTINGS readonly = 0")).await.unwrap();
     let user = identifier(&elsewhere);
-    connection.execute(&format!("ALTER USER {user} HOST ANY")).await.unwrap();
+    root.execute(&format!("ALTER USER {user} HOST ANY")).await.unwrap();
     assert_eq!(pass(&connection, &desired).await.len(), 2);
     assert_eq!(pass(&connection, &desired).await, []);
     assert_eq!(as_hyperdx.query("readonly=0", &count).await, Err(READONLY.to_owned()));
@@ -149,31 +149,24 @@ async fn a_reader_of_hyperdx_may_change_exactly_four_settings_and_custom_what_it
 #[tokio::test]
 async fn a_user_whose_queries_are_not_logged_is_not_called_unused_and_logs_that_cannot_be_read_are_an_error()
 {
-    let (connection, stack) = (administrator(), stack("unlogged"));
+    let (connection, root, stack) = (administrator().await, root(), stack("unlogged"));
     let desired = stack.desired(&stack.logins());
     pass(&connection, &desired).await;
     let [logged, unlogged] = [stack.names.ingest_user(1), stack.names.reader_user("bi", 1)];
     let silence = format!("ALTER USER {} SETTINGS log_queries = 0", identifier(&unlogged));
-    connection.execute(&silence).await.unwrap();
+    root.execute(&silence).await.unwrap();
     for user in [&logged, &unlogged] {
         prove(&connection, user, &password_of(user).into(), &desired.required(user)).await.unwrap();
     }
-    connection.execute("SYSTEM FLUSH LOGS").await.unwrap();
+    root.execute("SYSTEM FLUSH LOGS").await.unwrap();
     let users = [logged.clone(), unlogged.clone()];
     let seen = fetch_last_use(&connection, &users).await.unwrap();
     assert_eq!(seen[&logged], Logged { last_use: None, is_logged: true });
     assert_eq!(seen[&unlogged], Logged { last_use: None, is_logged: false });
 
     // An administrator who may not read them sees what one sees where they are switched off: an error, not an empty log.
-    let name = format!("{}_administrator", stack.names.prefix);
-    let (hash, user) = (PasswordHash::of(&password_of(&name)).hex(), identifier(&name));
-    for statement in [
-        format!("CREATE USER {user} IDENTIFIED WITH sha256_hash BY '{hash}' HOST ANY"),
-        format!("GRANT SELECT ON system.* TO {user}"),
-        format!("REVOKE SELECT ON system.query_log FROM {user}"),
-    ] {
-        connection.execute(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
-    }
-    let blind = login(&connection, &name);
+    let blind = make_administrator().await;
+    let revoke = format!("REVOKE SELECT ON system.query_log FROM {}", identifier(blind.user()));
+    root.execute(&revoke).await.unwrap();
     assert_eq!(fetch_last_use(&blind, &users).await.unwrap_err().code(), Some(497));
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::controller::pod_report::{PodReport, Trouble};
 
 /// The fixture with this many pods, each with a spool.
-fn spooled(replicas: i32) -> Stack {
+pub(super) fn spooled(replicas: i32) -> Stack {
     let mut stack = fixture::checked();
     stack.ingest.replicas = replicas;
     stack.ingest.spool = Some(SpoolSpec { size: "1Gi".into(), storage_class_name: None });
@@ -14,7 +14,7 @@ fn spooled(replicas: i32) -> Stack {
 }
 
 /// The world after the stack ran with that many pods and status noted as many claims.
-fn after(stack: &Stack, noted: i32) -> Observed {
+pub(super) fn after(stack: &Stack, noted: i32) -> Observed {
     let mut observed = settled();
     let key = ChildKey::new(ChildKind::Deployment, "store-ingest");
     observed.workloads.clear();

@@ -1,7 +1,10 @@
 //! Rotations as passes over a model of the world, cut off after any action, with consumers that read late.
 
 mod adopted;
+mod edited;
+mod harmless;
 mod owned;
+mod swapped;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +25,7 @@ use crate::controller::status::AccessOrder;
 const PODS: usize = 2;
 
 /// The stack, ClickHouse, the pods and what the consumers have.
+#[derive(Clone)]
 struct World {
     stack: Stack,
     observed: Observed,
@@ -280,6 +284,7 @@ impl World {
         for login in ["store-ingest-clickhouse", "store-user-grafana"] {
             let user = self.secret(login, "username");
             assert!(self.lets_in(&user), "the published {user} is refused at {}", self.now());
+            assert!(!self.ends.contains_key(&user), "the published {user} ends");
         }
         let key = self.secret("store-key-web", "key");
         for pod in &self.pods {
@@ -446,7 +451,7 @@ fn a_rotation_starts_neither_in_a_rollout_nor_in_a_migration() {
 }
 
 #[test]
-fn a_user_that_was_replaced_ends_at_its_cap_although_the_operator_was_killed_right_after_the_switch() {
+fn an_end_that_a_kill_right_after_the_switch_left_unset_is_counted_from_the_operators_return() {
     let mut world = World::new();
     let old = world.secret("store-ingest-clickhouse", "username");
     world.happen(&Event::Rotate(1));
