@@ -43,7 +43,7 @@ const TESTS: [Long; 6] = [
     },
     Long {
         test: "access::tests::real::narrowing::every_accepted_condition_is_the_servers_own_in_a_second_pass",
-        ..Long::of_operator("WEIR_TEST_CONDITIONS", 2, 300)
+        ..Long::of_operator("WEIR_TEST_CONDITIONS", 2, 60)
     },
     Long {
         test: "access::tests::real::quoting::quoted_text_is_what_the_servers_parser_reads",

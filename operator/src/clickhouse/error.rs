@@ -157,7 +157,7 @@ impl Error {
             }
             Failure::Server { code: 497, privilege, .. } => match privilege {
                 Some(privilege) => format!(
-                    "the administrator on {at} lacks {privilege}; grant it with grant option where it is to be passed on"
+                    "the administrator on {at} lacks {privilege}; grant it with grant option where it is to be passed on, and where it is to be taken away, let somebody who may grant it revoke it"
                 ),
                 None => format!(
                     "the administrator on {at} lacks a right; compare its grants with those that the documentation lists"
