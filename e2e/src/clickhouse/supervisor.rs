@@ -6,8 +6,9 @@ use tokio::sync::oneshot;
 
 use super::{access::AccessError, core::Core, engine::Engine, store};
 
-/// How long the first of concurrent access statements waits for the others, renewed with each.
-const GATHER: Duration = Duration::from_millis(15);
+/// How long the first of concurrent access statements waits for the others, renewed with each. Some tenths of a restart: who
+/// was answered by the one before has time to send the next statement, and needs no restart of its own.
+const GATHER: Duration = Duration::from_millis(50);
 const MAX_GATHERED: u32 = 20;
 /// How long queries have to end after they were killed.
 const KILLED: Duration = Duration::from_secs(5);

@@ -48,6 +48,7 @@ async fn explore(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     let mut random = plan.random();
     let sampled = PAIRS.choose(&mut random).copied();
     for pair in plan.pick(sampled.into_iter().collect(), PAIRS.to_vec()) {
+        try_join_all(lanes.iter_mut().map(|lane| lane.prepare(pair[0]))).await?;
         let undisturbed = measure(&mut lanes[0], pair).await?;
         let rounds = plan.pick(vec![any(&undisturbed, &mut random)], every(&undisturbed));
         let width = lanes.len();

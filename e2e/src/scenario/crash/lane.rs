@@ -36,12 +36,14 @@ pub(super) struct Lane<'a> {
     namespace: String,
     gate: Gate,
     operator: OperatorProcess,
+    /// Whether the stack that stays was made.
+    is_standing: bool,
     /// Requests so far, for names that nobody had before.
     turn: usize,
 }
 
 impl<'a> Lane<'a> {
-    /// Prepares the namespace, starts its operator and makes the standing stack.
+    /// Prepares the namespace and starts its operator.
     pub(super) async fn start(stage: &'a Stage, number: u16) -> anyhow::Result<Self> {
         let namespace = format!("crash-{number}");
         stage.target.prepare_namespace(&namespace)?;
@@ -55,10 +57,18 @@ impl<'a> Lane<'a> {
             ("WEIR_ADMIN_PORT", port.as_str()),
         ];
         let operator = OperatorProcess::through(stage, &gate.kubernetes, &variables).await?;
-        let lane = Self { stage, namespace, gate, operator, turn: 0 };
-        let standing = lane.apply(STANDING)?;
-        Verb::Create.wait(&standing, 0).await.context("the standing stack")?;
-        Ok(lane)
+        Ok(Self { stage, namespace, gate, operator, is_standing: false, turn: 0 })
+    }
+
+    /// Makes the standing stack where a verb needs it and it is not there: its tables lengthen every restart of the engine.
+    pub(super) async fn prepare(&mut self, verb: Verb) -> anyhow::Result<()> {
+        if verb != Verb::Create && !self.is_standing {
+            self.gate.arm(None);
+            let standing = self.apply(STANDING)?;
+            Verb::Create.wait(&standing, 0).await.context("the standing stack")?;
+            self.is_standing = true;
+        }
+        Ok(())
     }
 
     /// Lets the operator do it in peace; returns its calls that changed something, and the end state.
