@@ -21,8 +21,8 @@ pub(super) fn precedes(first: &Action, second: Act<'_>) -> bool {
         (Action::DeletePods(pods, _), Action::Access(Access::DropUser(_) | Access::DropRole(_))) => {
             is_workload(pods)
         }
-        // A generation that is marked is not ended again. The passwords of one user, whose ends are set together, need no such
-        // rule: the statement that changes them next sets the ends of all again.
+        // A user that is marked is not ended again. The passwords of one user get their ends together, so that no mark tells
+        // which of them it needs; one whose end was not set is taken away when its overlap is over.
         (Action::Access(Access::ExpireUser(user, _)), Action::MarkExpiry(secret, _)) => {
             login::is_kept_in(user, secret)
         }

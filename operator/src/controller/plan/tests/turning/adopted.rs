@@ -3,6 +3,7 @@
 use weir_crds::AnalyticsStackStatus;
 
 use super::super::super::adoption;
+use super::super::swapped::each_swap_is_refused;
 use super::*;
 use crate::controller::status::adoption::adoption_status;
 
@@ -105,6 +106,23 @@ fn nothing_is_taken_over_without_the_hash_or_with_another_and_everything_with_it
     assert_eq!((seen(&world, adoption::handled), seen(&world, adoption::preview)), (Some(second), None));
     assert_eq!(holds(&world), []);
     assert!(world.observed.status.access_digest.is_some());
+}
+
+#[tokio::test]
+async fn no_swap_in_the_plans_of_an_adoption_is_carried_out() {
+    let mut world = unmarked();
+    approve_shown(&mut world);
+    let (ledger, take) = ("create the ownership ledger", "take over database weir_retail__store");
+    each_swap_is_refused(|| world.planned(), &[(ledger, take, "there is nothing to claim it in")]).await;
+    world.pass(usize::MAX);
+    world.observed.proven.clear();
+    let prove = "prove the login of user weir_retail__store_ingest_g1";
+    let close = "let nobody but the stack log in as user weir_retail__store_ingest_g1";
+    let pairs = [
+        (prove, close, "the pods may be refused, and whoever used it before is as well"),
+        (close, "note that database weir_retail__store", "who used it before can log in for ever"),
+    ];
+    each_swap_is_refused(|| world.planned(), &pairs).await;
 }
 
 #[test]

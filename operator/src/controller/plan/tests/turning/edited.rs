@@ -10,9 +10,7 @@ use crate::controller::validate::{Found, Rules, validate};
 const NOBODYS: &str = "after a crash in between it is nobody's";
 const CONDITION: &str = "event = 'purchase'";
 
-/// Rights on a table of the reader's role.
-const EVENTS: &str =
-    "grant SELECT ON `weir_retail__store`.`events` to role weir_retail__store_reader_grafana";
+/// What the reader is given and what is taken from it.
 const LINKS: &str = "grant SELECT ON `weir_retail__store`.`links` to role weir_retail__store_reader_grafana";
 const REDUCE: &str = "reduce the rights of role weir_retail__store_reader_grafana";
 
@@ -61,13 +59,17 @@ async fn no_swap_in_the_plan_that_changes_grants_is_carried_out() {
 }
 
 #[tokio::test]
-async fn no_swap_in_the_plan_that_narrows_a_reader_is_carried_out() {
-    let world = edited(serde_json::json!([]), filtered());
-    let role = "create role weir_retail__store_reader_grafana";
+async fn no_swap_in_the_plan_that_adds_a_narrowed_reader_is_carried_out() {
+    let mut both = only("links");
+    both.as_array_mut().unwrap().push(filtered()[0].clone());
+    both[1]["name"] = "bi".into();
+    let world = edited(only("links"), both);
+    let claim = "claim role weir_retail__store_reader_bi";
+    let role = "create role weir_retail__store_reader_bi";
     let open = "create row policy weir_retail__store_rows ON weir_retail__store.events";
-    let rows = "create row policy weir_retail__store_reader_grafana ON weir_retail__store.events";
-    let quota = "create quota weir_retail__store_reader_grafana";
-    let claim = "claim role weir_retail__store_reader_grafana";
+    let rows = "create row policy weir_retail__store_reader_bi ON weir_retail__store.events";
+    let quota = "create quota weir_retail__store_reader_bi";
+    let rights = "grant SELECT ON `weir_retail__store`.`events` to role weir_retail__store_reader_bi";
     let pairs = [
         (claim, role, NOBODYS),
         (claim, open, NOBODYS),
@@ -76,9 +78,9 @@ async fn no_swap_in_the_plan_that_narrows_a_reader_is_carried_out() {
         (open, rows, "others see no row of the table"),
         (role, rows, "there is no such role"),
         (role, quota, "there is no such role"),
-        (role, EVENTS, "there is no such role"),
-        (rows, EVENTS, "the reader sees every row"),
-        (quota, EVENTS, "the reader has no limits"),
+        (role, rights, "there is no such role"),
+        (rows, rights, "the reader sees every row"),
+        (quota, rights, "the reader has no limits"),
     ];
     each_swap_is_refused(|| world.planned(), &pairs).await;
 }
@@ -138,7 +140,7 @@ fn deleted(world: &World) -> Plan {
 #[tokio::test]
 async fn no_swap_in_the_plan_of_a_deletion_is_carried_out() {
     let mut world = edited(filtered(), filtered());
-    let with_pods = deleted(&world);
+    let with_pods = world.clone();
     world.observed.workloads.clear();
     let user = "drop user weir_retail__store_reader_grafana_g1";
     let role = "drop role weir_retail__store_reader_grafana";
@@ -158,7 +160,8 @@ async fn no_swap_in_the_plan_of_a_deletion_is_carried_out() {
     ];
     each_swap_is_refused(|| deleted(&world), &pairs).await;
     let pods = "delete Deployment/store-ingest and wait for its pods";
-    let ingest = "drop user weir_retail__store_ingest_g1";
-    let steps = [step(deleted(&world), ingest), step(with_pods, pods)];
-    refused(steps, (pods, ingest, "what the pods accepted is refused")).await;
+    for taken in ["drop user weir_retail__store_ingest_g1", "drop role weir_retail__store_ingest"] {
+        let steps = [step(deleted(&world), taken), step(deleted(&with_pods), pods)];
+        refused(steps, (pods, taken, "what the pods accepted is refused")).await;
+    }
 }

@@ -20,10 +20,19 @@ impl Change {
         pairs.flat_map(|(first, second)| [Self::Swap(first, second), Self::Move(first, second)])
     }
 
+    /// Puts steps where they do not belong.
     fn apply(self, plan: &mut Plan) {
         match self {
             Self::Swap(first, second) => plan.steps.swap(first, second),
             Self::Move(first, second) => plan.steps[first..=second].rotate_right(1),
+        }
+    }
+
+    /// Puts the steps back.
+    fn undo(self, plan: &mut Plan) {
+        match self {
+            Self::Swap(first, second) => plan.steps.swap(first, second),
+            Self::Move(first, second) => plan.steps[first..=second].rotate_left(1),
         }
     }
 }
@@ -64,15 +73,17 @@ fn no_step_out_of_its_place_that_passes_locks_anybody_out_wherever_the_operator_
     let mut world = rotating();
     let (mut changed, mut passed) = (0, 0);
     for _ in 0..3 {
-        let steps = world.planned().steps.len();
-        for change in Change::of(steps) {
-            let mut plan = world.planned();
+        let mut plan = world.planned();
+        for change in Change::of(plan.steps.len()) {
             change.apply(&mut plan);
             changed += 1;
             if order::check(&plan).is_ok() {
                 passed += 1;
-                play(world.clone(), plan);
+                let mut played = world.planned();
+                change.apply(&mut played);
+                play(world.clone(), played);
             }
+            change.undo(&mut plan);
         }
         world.passes(1);
         world.happen(&Event::Wait(60));

@@ -2,6 +2,7 @@
 
 use weir_crds::{CredentialStep, ValueSource};
 
+use super::super::swapped::each_swap_is_refused;
 use super::*;
 use crate::controller::observed::Fault;
 use crate::controller::status::credential_status;
@@ -182,28 +183,50 @@ fn a_new_value_of_its_owner_overlaps_with_the_old_one_under_the_same_user() {
     assert_eq!(world.pass(usize::MAX), 0, "a settled stack does nothing");
 }
 
-#[test]
-fn a_password_is_added_then_proven_then_published_and_the_old_one_limited_last() {
+#[tokio::test]
+async fn no_swap_in_the_plans_of_a_new_password_is_carried_out() {
     let mut world = Owned::new().world;
     write(&mut world, "second");
     world.pass(usize::MAX);
-    world.look();
-    let plan = || plan_for(&world.stack, &world.observed);
-    let user = "weir_retail__store_login_bi";
-    let steps = [
-        format!("add a password of user {user}"),
-        format!("prove the login of user {user}"),
-        "apply Secret/store-user-bi".to_owned(),
-        format!("let older passwords of user {user} end"),
+    let add = "add a password of user weir_retail__store_login_bi";
+    let prove = "prove the login of user weir_retail__store_login_bi";
+    let (publish, limit) =
+        ("apply Secret/store-user-bi", "let older passwords of user weir_retail__store_login_bi end");
+    let pairs = [
+        (add, prove, "its login is refused"),
+        (prove, publish, "consumers are given a password that may be refused"),
+        (prove, limit, "the one that works ends, and the other one may be refused"),
+        (publish, limit, "if it never comes to the switch, everybody is locked out"),
+        (publish, "mark Secret/store-user-bi-g2 as published", "nobody has it"),
     ];
-    let at = steps.map(|step| position(&plan(), &step));
-    assert!(at.is_sorted(), "{at:?}");
-    order::check(&plan()).expect("the plan as the phases made it");
-    for pair in at.windows(2) {
-        let mut swapped = plan();
-        swapped.steps.swap(pair[0], pair[1]);
-        order::check(&swapped).expect_err("the swapped plan");
-    }
+    each_swap_is_refused(|| world.planned(), &pairs).await;
+    world.passes(2);
+    world.happen(&Event::Wait(60));
+    let forgotten = (limit, "delete Secret/store-user-bi-g1", "nobody knows of the old one any more");
+    each_swap_is_refused(|| world.planned(), &[forgotten]).await;
+}
+
+#[tokio::test]
+async fn no_swap_in_the_plans_of_a_reader_that_changes_its_kind_of_login_is_carried_out() {
+    let mut world = Owned::new().world;
+    let from = world.stack.readers[1].value_from.take();
+    world.pass(usize::MAX);
+    let (kept, generated) = ("user weir_retail__store_login_bi", "user weir_retail__store_reader_bi_g2");
+    each_switch_is_kept(&world, generated, &format!("let older passwords of {kept} end")).await;
+    world.rest();
+    world.stack.readers[1].value_from = from;
+    world.pass(usize::MAX);
+    each_switch_is_kept(&world, kept, &format!("let {generated} end")).await;
+}
+
+/// Sees to it that the old login ends behind the proof and the switch, whatever the new one is.
+async fn each_switch_is_kept(world: &World, new: &str, end: &str) {
+    let prove = format!("prove the login of {new}");
+    let pairs = [
+        (prove.as_str(), end, "the one that works ends, and the other one may be refused"),
+        ("apply Secret/store-user-bi", end, "if it never comes to the switch, everybody is locked out"),
+    ];
+    each_swap_is_refused(|| world.planned(), &pairs).await;
 }
 
 #[test]
