@@ -116,7 +116,7 @@ async fn disturb(
             let started = Instant::now();
             let planned = || format!("{verb}, {}", describe(cut, &undisturbed.calls[index]));
             let died_at = lane.disturbed(verb, cut, end).await.with_context(planned)?;
-            // A full run takes an hour and more: whoever waits sees that it gets on.
+            // A full run takes long: whoever waits sees that it gets on.
             let what =
                 died_at.as_ref().map_or_else(|| "lived on".to_owned(), |call| format!("died at {call}"));
             announce(&format!("{:6.1} s  {}: {what}", started.elapsed().as_secs_f64(), planned()));

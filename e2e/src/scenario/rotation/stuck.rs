@@ -105,7 +105,7 @@ impl Stuck {
         let key_end = published + jiff::SignedDuration::from_secs(CAP);
         let logins = self.logins.iter().map(|login| async move {
             let expires = noted(stage, &format!("{}-g1", login.secret()), "expires-at")?;
-            end(&login.user, expires, || login.is_denied(stage)).await
+            end(&login.user, expires, || stage.is_denied(&login.user, &login.password)).await
         });
         let key = end("the key", key_end, || self.key.is_refused());
         let (logins, key) = tokio::try_join!(try_join_all(logins), key)?;
@@ -167,10 +167,6 @@ impl Login {
     async fn ask(&self, stage: &Stage) -> anyhow::Result<()> {
         let answer = stage.query_as(&self.user, &self.password, "SELECT 1").await;
         answer.with_context(|| self.user.clone()).map(drop)
-    }
-
-    async fn is_denied(&self, stage: &Stage) -> anyhow::Result<bool> {
-        stage.is_denied(&self.user, &self.password).await
     }
 }
 
