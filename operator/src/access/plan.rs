@@ -73,15 +73,15 @@ pub(crate) fn add_password(desired: &Desired, catalogue: &Catalogue, user: &str)
     desired.users.iter().find(|candidate| candidate.name == user).cloned().map(add)
 }
 
-/// The action that lets exactly the passwords of `desired` log in as a user, one of them until a moment.
+/// The action that lets exactly the passwords of `desired` log in as a user, some of them until a moment.
 pub(crate) fn limit_passwords(
     desired: &Desired,
     user: &str,
-    ending: Option<(&PasswordHash, Timestamp)>,
+    ends: &[(PasswordHash, Timestamp)],
 ) -> Option<Action> {
     let user = desired.users.iter().find(|candidate| candidate.name == user)?;
     let limited = |password: &Password| {
-        let own = ending.filter(|(hash, _)| password.hash == **hash).map(|(_, until)| until);
+        let own = ends.iter().find(|(hash, _)| password.hash == *hash).map(|(_, until)| *until);
         Password { until: password.until.or(own), ..password.clone() }
     };
     let passwords: Vec<_> = user.passwords.iter().map(limited).collect();
@@ -302,11 +302,17 @@ fn inherited_logins(desired: &Desired, catalogue: &Catalogue, inherited: &[Inten
     desired.users.iter().filter(is_inherited).filter(known).cloned().map(Action::AlterUser).collect()
 }
 
-/// Plans what is there and not desired: rights, roles and users of the stack. To be applied when nothing that serves needs
-/// it any more. Entities of others are not looked at.
+/// Plans what is there and not desired: users, rights, and roles of the stack with what narrowed them. To be applied when
+/// nothing that serves needs it any more. Entities of others are not looked at. Users go first: a right that the
+/// administrator cannot take back holds up what comes behind it, and no login is to outlive its time for that.
 pub(crate) fn surplus(desired: &Desired, catalogue: &Catalogue) -> Vec<Action> {
     let desired = &*desired.beside_others(catalogue);
-    let mut actions = Vec::new();
+    let is_over = |intent: &&Intent| !intent.class.stays_with_data();
+    let (users, others): (Vec<_>, Vec<_>) = unwanted(desired, catalogue)
+        .filter(is_over)
+        .cloned()
+        .partition(|intent| intent.entity.kind == Kind::User);
+    let mut actions = drops(catalogue, users);
     for role in &desired.roles {
         actions.extend(reduce(desired, Entity::role(&role.name), &role.rights, catalogue));
         actions.extend(revoke_roles(desired, &Entity::role(&role.name), None, catalogue));
@@ -315,9 +321,7 @@ pub(crate) fn surplus(desired: &Desired, catalogue: &Catalogue) -> Vec<Action> {
         actions.extend(reduce(desired, Entity::user(&user.name), &user.rights, catalogue));
         actions.extend(revoke_roles(desired, &Entity::user(&user.name), user.role.as_deref(), catalogue));
     }
-    let unwanted =
-        unwanted(desired, catalogue).filter(|intent| !intent.class.stays_with_data()).cloned().collect();
-    actions.extend(drops(catalogue, unwanted));
+    actions.extend(drops(catalogue, others));
     actions
 }
 

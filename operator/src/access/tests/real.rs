@@ -144,15 +144,24 @@ async fn what_a_person_changes_by_hand_is_repaired() {
 #[tokio::test]
 async fn what_a_person_gives_that_an_administrator_cannot_take_is_told_until_a_person_takes_it() {
     let (connection, root, stack) = (administrator().await, root(), stack("giving"));
+    let retired = Login { user: stack.names.ingest_user(2), ..stack.logins()[0].clone() };
+    pass(&connection, &stack.desired(&[stack.logins(), vec![retired.clone()]].concat())).await;
     let desired = stack.desired(&stack.logins());
-    pass(&connection, &desired).await;
     let role = identifier(&stack.names.ingest_role());
     // ClickHouse lets nobody revoke what they may not grant.
     root.execute(&format!("GRANT SELECT ON *.* TO {role}")).await.unwrap();
-    let actions = surplus(&desired, &fetch_catalogue(&connection).await.unwrap());
-    assert_eq!(actions.len(), 1, "{actions:?}");
-    let error = apply(&connection, &desired.owner, &actions[0]).await.unwrap_err();
+    let mut actions = surplus(&desired, &fetch_catalogue(&connection).await.unwrap());
+    let refused = actions.pop().unwrap();
+    assert!(matches!(&actions[0], Action::DropUser(user) if *user == retired.user), "{actions:?}");
+    for action in &actions {
+        apply(&connection, &desired.owner, action)
+            .await
+            .unwrap_or_else(|error| panic!("{action}: {error:?}"));
+    }
+    let error = apply(&connection, &desired.owner, &refused).await.unwrap_err();
     assert_eq!(error.reason(), Reason::ClickhousePermissionDenied, "{error:?}");
+    let held_up = surplus(&desired, &fetch_catalogue(&connection).await.unwrap());
+    assert_eq!(held_up, [refused], "the user that is over is gone, whatever the right");
     root.execute(&format!("REVOKE SELECT ON *.* FROM {role}")).await.unwrap();
     assert_eq!(pass(&connection, &desired).await, []);
 }

@@ -6,6 +6,7 @@ use secrecy::ExposeSecret as _;
 use weir_crds::{ConditionType, Reason};
 
 use super::lag::is_lagging;
+use super::turn::End;
 use super::{Action, Hold, Steps, View};
 use crate::access;
 use crate::controller::child::Child;
@@ -108,23 +109,33 @@ pub(super) fn install(view: &View<'_>, credential: &Credential, value: &Value, s
     }
 }
 
-/// What lets ClickHouse refuse a generation from a moment on: its user, or its password where that user goes on with a newer
-/// one. Nothing where a newer generation has the same password.
-pub(super) fn end(
-    view: &View<'_>,
-    credential: &Credential,
-    (user, generation): (String, i64),
-    until: Timestamp,
-) -> Option<access::Action> {
-    let Some(value) = password(credential, generation) else {
-        return Some(access::Action::ExpireUser(user, until));
-    };
-    let is_back = credential.generations().any(|newer| {
-        newer.generation > generation && !newer.is_barrier() && is_same(&newer.secret, &value.secret)
-    });
-    let hash = access::PasswordHash::of(value.secret.expose_secret());
-    let limited = access::limit_passwords(&view.desired.access, &user, Some((&hash, until)));
-    limited.filter(|_| !is_back)
+/// What lets ClickHouse refuse generations from a moment on: their users, or their passwords where the user goes on with a
+/// newer one. Those in one statement, since it states all that the user has. Nothing where a newer generation has the same
+/// password.
+pub(super) fn ends(view: &View<'_>, credential: &Credential, ends: &[End]) -> Vec<access::Action> {
+    let mut actions = Vec::new();
+    let mut passwords = Vec::new();
+    let mut kept = None;
+    for End { generation, at } in ends {
+        let Some(user) = credential.user_of(view.stack, *generation) else { continue };
+        match password(credential, *generation) {
+            None => actions.push(access::Action::ExpireUser(user, *at)),
+            Some(value) if is_back(credential, value) => {}
+            Some(value) => {
+                passwords.push((access::PasswordHash::of(value.secret.expose_secret()), *at));
+                kept = Some(user);
+            }
+        }
+    }
+    actions.extend(kept.and_then(|user| access::limit_passwords(&view.desired.access, &user, &passwords)));
+    actions
+}
+
+/// Whether a newer generation has the same password.
+fn is_back(credential: &Credential, value: &Value) -> bool {
+    credential.generations().any(|newer| {
+        newer.generation > value.generation && !newer.is_barrier() && is_same(&newer.secret, &value.secret)
+    })
 }
 
 /// Takes passwords that are over from their user. Their generations are deleted after that, in the same pass.
@@ -138,7 +149,7 @@ pub(super) fn withdraw(view: &View<'_>, credential: &Credential, steps: &mut Ste
     if can_withdraw(view)
         && let Ok(catalogue) = &view.observed.catalogue
         && catalogue.users.contains_key(&user)
-        && let Some(action) = access::limit_passwords(&view.desired.access, &user, None)
+        && let Some(action) = access::limit_passwords(&view.desired.access, &user, &[])
     {
         steps.act(ConditionType::AccessReady, Action::Access(action));
     }

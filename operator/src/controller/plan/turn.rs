@@ -14,6 +14,12 @@ use crate::controller::credential::{Credential, Origin, Value};
 use crate::controller::rotation::{self, Cause, Retirement};
 use crate::controller::supply::Source;
 
+/// When ClickHouse refuses a generation.
+pub(super) struct End {
+    pub(super) generation: i64,
+    pub(super) at: Timestamp,
+}
+
 /// Starts what is to be revoked, and refuses what was, before anything else is looked at: neither ClickHouse nor the
 /// registry nor a rollout can hold it up.
 pub(super) fn revocations(view: &View<'_>, steps: &mut Steps) {
@@ -138,41 +144,37 @@ pub(crate) fn handled_rotate(view: &View<'_>) -> Option<String> {
 /// on: no rollout, no migration, nothing that somebody has to mend.
 pub(super) fn turn(view: &View<'_>, steps: &mut Steps) {
     for credential in &view.desired.credentials {
-        advance(view, credential, steps);
+        let replaced = advance(view, credential, steps);
+        expire(view, credential, replaced, steps);
     }
     for credential in &view.desired.credentials {
         start(view, credential, steps);
     }
     for credential in &view.desired.credentials {
-        expire(view, credential, steps);
         supplied::withdraw(view, credential, steps);
         wait(view, credential, steps);
     }
     stuck(view, steps);
 }
 
-/// Publishes the newest generation in place of the one that consumers have.
-fn advance(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
-    let (Some(newest), Some(current)) = (credential.value(), rotation::current(credential)) else { return };
+/// Publishes the newest generation in place of the one that consumers have, and says when that one is to end.
+fn advance(view: &View<'_>, credential: &Credential, steps: &mut Steps) -> Option<End> {
+    let (newest, current) = (credential.value()?, rotation::current(credential)?);
     if newest.generation == current.generation {
-        return;
+        return None;
     }
     if !credential.is_login() {
         if let Some(hold) = unread_keys(view) {
-            return steps.hold(Hold { blocks: false, ..hold });
+            steps.hold(Hold { blocks: false, ..hold });
+            return None;
         }
     } else if view.observed.catalogue.is_err() || is_lagging(view) {
         // The login changes when it was proven on every endpoint.
-        return;
+        return None;
     }
     publish(view, credential, newest, steps);
-    // In the same pass, so that the old login ends also when no other pass follows. Behind the switch: an end that was set
-    // before it would lock out everybody if it never came to the switch. Cut off in between, the next pass sets it.
-    let ends =
-        rotation::policy(view.stack, credential).map(|policy| rotation::cap(view.observed.now, policy));
-    if let (Some(until), None) = (ends, current.expires_at) {
-        end_at(view, credential, current.generation, until, steps);
-    }
+    let policy = rotation::policy(view.stack, credential).filter(|_| current.expires_at.is_none())?;
+    Some(End { generation: current.generation, at: rotation::cap(view.observed.now, policy) })
 }
 
 fn start(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
@@ -199,27 +201,29 @@ fn start(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
     }
 }
 
-/// Lets ClickHouse refuse every old login at its cap.
-fn expire(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
+/// Lets ClickHouse refuse every old login at its cap, and the one that was replaced in this pass: it ends also when no
+/// other pass follows. Behind the switch, since an end that was set before it would lock out everybody if it never came to
+/// the switch. Cut off in between, the next pass sets it.
+fn expire(view: &View<'_>, credential: &Credential, replaced: Option<End>, steps: &mut Steps) {
     let Some(policy) = rotation::policy(view.stack, credential) else { return };
-    let is_unmarked = |value: &&Value| value.expires_at.is_none() && !value.is_barrier();
-    for value in credential.older.iter().filter(is_unmarked) {
-        let is_kept = view.desired.retirements.keeps(credential, value.generation);
-        let replaced_at = rotation::replaced_at(credential, value.generation).filter(|_| is_kept);
-        if let Some(at) = replaced_at {
-            end_at(view, credential, value.generation, rotation::cap(at, policy), steps);
-        }
-    }
-}
-
-fn end_at(view: &View<'_>, credential: &Credential, generation: i64, until: Timestamp, steps: &mut Steps) {
     let Ok(catalogue) = &view.observed.catalogue else { return };
-    let Some(user) = credential.user_of(view.stack, generation) else { return };
-    if catalogue.users.contains_key(&user) {
-        if let Some(action) = supplied::end(view, credential, (user, generation), until) {
-            steps.act(ConditionType::AccessReady, Action::Access(action));
-        }
-        steps.act(ConditionType::AccessReady, Action::MarkExpiry(credential.secret_of(generation), until));
+    let is_unmarked = |value: &&Value| value.expires_at.is_none() && !value.is_barrier();
+    let is_kept = |value: &&Value| view.desired.retirements.keeps(credential, value.generation);
+    let end_of = |value: &Value| {
+        let at = rotation::replaced_at(credential, value.generation)?;
+        Some(End { generation: value.generation, at: rotation::cap(at, policy) })
+    };
+    let has_user = |end: &End| {
+        let user = credential.user_of(view.stack, end.generation);
+        user.is_some_and(|user| catalogue.users.contains_key(&user))
+    };
+    let older = credential.older.iter().filter(is_unmarked).filter(is_kept).filter_map(end_of);
+    let ends: Vec<_> = older.chain(replaced).filter(has_user).collect();
+    for action in supplied::ends(view, credential, &ends) {
+        steps.act(ConditionType::AccessReady, Action::Access(action));
+    }
+    for End { generation, at } in ends {
+        steps.act(ConditionType::AccessReady, Action::MarkExpiry(credential.secret_of(generation), at));
     }
 }
 

@@ -68,7 +68,7 @@ async fn two_passwords_of_one_user_overlap_and_the_old_one_ends_at_its_moment_wi
     assert_eq!(pass(&connection, &both).await, [], "a pass takes none of them away");
 
     let limit = async |until: Timestamp| {
-        let limit = limit_passwords(&both, &user, Some((&hash(&old), until))).unwrap();
+        let limit = limit_passwords(&both, &user, &[(hash(&old), until)]).unwrap();
         apply(&connection, &both.owner, &limit).await.unwrap();
     };
     let now = Timestamp::now();
@@ -78,7 +78,7 @@ async fn two_passwords_of_one_user_overlap_and_the_old_one_ends_at_its_moment_wi
     assert!(!is_let_in(&old).await && is_let_in(&new).await, "only one of them ends");
 
     let alone = desired(vec![Password::endless(hash(&new))]);
-    apply(&connection, &alone.owner, &limit_passwords(&alone, &user, None).unwrap()).await.unwrap();
+    apply(&connection, &alone.owner, &limit_passwords(&alone, &user, &[]).unwrap()).await.unwrap();
     assert!(!is_let_in(&old).await && is_let_in(&new).await);
     prove(&connection, &user, &new.clone().into(), &alone.required(&user)).await.unwrap();
 }

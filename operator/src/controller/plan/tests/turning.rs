@@ -2,6 +2,7 @@
 
 mod adopted;
 mod edited;
+mod ends;
 mod harmless;
 mod owned;
 mod swapped;
@@ -448,30 +449,6 @@ fn a_rotation_starts_neither_in_a_rollout_nor_in_a_migration() {
     assert!(!generates(&rolling) && !generates(&migrating));
     assert!(!generates(&|world| [rolling, asked].iter().for_each(|change| change(world))));
     assert!(!generates(&|world| [migrating, asked].iter().for_each(|change| change(world))));
-}
-
-#[test]
-fn an_end_that_a_kill_right_after_the_switch_left_unset_is_counted_from_the_operators_return() {
-    let mut world = World::new();
-    let old = world.secret("store-ingest-clickhouse", "username");
-    world.happen(&Event::Rotate(1));
-    let mut cut = 0;
-    // Two actions a pass, of which the last two are the proof and the switch.
-    while world.secret("store-ingest-clickhouse", "username") == old {
-        (0..PODS).for_each(|pod| world.read(pod));
-        world.happen(&Event::Pass(2));
-        cut += 1;
-        assert!(cut < 100, "it never comes to the switch");
-    }
-    world.happen(&Event::Restart);
-    assert_eq!(world.ends.get(&old), None);
-    let switched = world.now();
-    world.happen(&Event::Wait(100));
-    world.happen(&Event::Pass(usize::MAX));
-    world.happen(&Event::Pass(usize::MAX));
-    let end = world.ends.get(&old).map(|end| end.as_second());
-    // The moment of the switch was lost with the operator, so the cap counts from its return.
-    assert_eq!(end, Some(switched + 100 + 900));
 }
 
 #[test]

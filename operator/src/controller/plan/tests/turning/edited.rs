@@ -112,7 +112,7 @@ async fn no_swap_in_the_plan_that_removes_a_reader_is_carried_out() {
         (user, rows, "the reader sees every row"),
         (role, rows, "the reader sees every row"),
         (user, quota, "the reader has no limits"),
-        (user, claim, NOBODYS),
+        (user, "give up the claim on user", NOBODYS),
         (role, claim, NOBODYS),
         (rows, claim, NOBODYS),
         (quota, claim, NOBODYS),

@@ -36,22 +36,22 @@ fn any_move() -> impl Strategy<Value = Move> {
 
 /// What a consumer of both read, and when.
 #[derive(Clone)]
-struct Held {
+pub(super) struct Held {
     key: String,
-    user: String,
-    password: String,
+    pub(super) user: String,
+    pub(super) password: String,
     at: i64,
 }
 
-struct Owned {
-    world: World,
+pub(super) struct Owned {
+    pub(super) world: World,
     held: Held,
     /// What was published before a revocation that is not over.
     refused: Vec<Held>,
 }
 
 impl Owned {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut stack = fixture::checked();
         let from = |secret: &str| -> ValueSource {
             let from = serde_json::json!({ "secretKeyRef": { "name": secret, "key": "value" } });
@@ -110,7 +110,7 @@ impl Owned {
 }
 
 /// Writes a value for each; two credentials must not share one.
-fn write(world: &mut World, value: &str) {
+pub(super) fn write(world: &mut World, value: &str) {
     let value = |name: &str| (name.to_owned(), Ok(format!("{value} of {name}").into()));
     world.observed.supplied = OWN.into_iter().map(value).collect();
 }
@@ -120,7 +120,7 @@ fn spoil(world: &mut World) {
     world.observed.supplied = OWN.into_iter().map(|name| (name.to_owned(), Err(fault.clone()))).collect();
 }
 
-fn read(world: &World) -> Held {
+pub(super) fn read(world: &World) -> Held {
     Held {
         key: world.secret("store-key-own", "key"),
         user: world.secret("store-user-bi", "username"),
