@@ -47,19 +47,16 @@ async fn turn_all(stage: &Stage, ground: &Ground, rounds: i64) -> anyhow::Result
     for round in 1..=rounds {
         turn(&ground.stack, round).await.with_context(|| format!("round {round} of {rounds}"))?;
     }
-    let (turning, turned) = (started.elapsed(), Instant::now());
-    let stuck = Stuck::begin(stage, ground).await.context("stuck consumers")?;
-    let retiring = async { retire(stage, &ground.stack, rounds).await.context("retirement") };
-    let holding = async { stuck.hold(stage, ground).await.context("stuck consumers") };
-    let (retired, ()) = tokio::try_join!(retiring, holding)?;
-    let retired = retired.duration_since(turned);
+    let turning = started.elapsed();
+    let retired = retire(stage, &ground.stack, rounds).await.context("retirement")?;
     // Each cap counts from the moment when that one was replaced, the last of them just before the turns were over.
     ensure!(
         retired < ground::CAP / 2,
         "the last old ones ended after {retired:?}, by their cap and not for lack of use"
     );
     first.check_ended(stage, &ground.stack).await?;
-    let stuck = stuck.outlive(stage, ground).await.context("stuck consumers")?;
+    // Behind the retirements: what holds up the operator would take its time from caps that run already.
+    let stuck = stuck(stage, ground).await.context("stuck consumers")?;
     let (keys, logins) = (rounds * ground::KEYS, rounds * (ground::USERS + 1));
     Ok(format!(
         "{} rotations in {:.0} s, {keys} of keys and {logins} of ClickHouse users, the last old ones gone {:.0} s later; {stuck}",
@@ -116,8 +113,16 @@ async fn turn(stack: &Stack, round: i64) -> anyhow::Result<()> {
     .map(drop)
 }
 
-/// Waits until nothing is left of the generations before the last; returns when that was.
-async fn retire(stage: &Stage, stack: &Stack, rounds: i64) -> anyhow::Result<Instant> {
+/// Goes on with replaced credentials until they end.
+async fn stuck(stage: &Stage, ground: &Ground) -> anyhow::Result<String> {
+    let stuck = Stuck::begin(stage, ground).await?;
+    stuck.hold(stage, ground).await?;
+    stuck.outlive(stage, ground).await
+}
+
+/// Waits until nothing is left of the generations before the last; returns how long that took.
+async fn retire(stage: &Stage, stack: &Stack, rounds: i64) -> anyhow::Result<Duration> {
+    let started = Instant::now();
     let is_done = |credential: &CredentialStatus| {
         !ground::turns(&credential.name) || credential.step == Some(CredentialStep::Current)
     };
@@ -134,7 +139,7 @@ async fn retire(stage: &Stage, stack: &Stack, rounds: i64) -> anyhow::Result<Ins
     wait_until(RETIREMENT, || async { Ok(stage.query(&old).await?.trim() == "0") })
         .await
         .context("old users are left")?;
-    Ok(Instant::now())
+    Ok(started.elapsed())
 }
 
 pub(super) async fn annotate(stack: &Stack, key: &str, value: &str) -> anyhow::Result<()> {
