@@ -60,7 +60,6 @@ export const servePages = async (folder, port) => {
     }
     if (globals[pathname]) return answer(types.mjs, globals[pathname]);
     if (first === 'shop' || first === 'checkout') return answer(types.html, shop(rest.join('/')));
-    if (first === 'left') return answer(types.html, html('', ''));
     if (first === 'react') return answer(types.html, react(rest.join('/')));
     if (first !== 'modules' || pathname.includes('..')) return response.writeHead(404).end();
     try {
