@@ -24,7 +24,7 @@ const browser = await chromium.launch({ executablePath: plan.chromium, headless:
 
 const results = [];
 
-/** Whether the listeners of each page of a visit have run to their end. */
+/** Whether the listeners of each page of a visit have run to their end, and the browser has sent what they said. */
 const went = async (kind, key) => {
   for (let look = 0; look < 50; look += 1) {
     if (site.gone[key] === pages[kind]) return true;
@@ -39,7 +39,7 @@ const attempt = async (wanted, key) => {
   context.setDefaultTimeout(120_000);
   const seen = watch(context, plan.server, key);
   try {
-    await visit(context, { ...wanted, key, site: site.origin, server: plan.server });
+    await visit(context, { ...wanted, key, site: site.origin, beyond: site.beyond, server: plan.server });
   } catch (error) {
     seen.complaints.push(`the visit broke off: ${error.message}`);
   }

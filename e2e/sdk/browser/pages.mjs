@@ -40,9 +40,9 @@ const read = async (request) => {
 };
 
 /**
- * Serves the pages on loopback, from the folder that holds `node_modules`; resolves to the origin.
- * Pages tell what the SDK captured by beacons to `/captured/KEY`, the only way that works while a page goes, and at last
- * to `/gone/KEY` that they went.
+ * Serves the pages on loopback, from the folder that holds `node_modules`; resolves to the origin, and to the same beyond
+ * the site. Pages tell what the SDK captured by beacons to `/captured/KEY`, the only way that works while a page goes, and
+ * at last to `/gone/KEY`, beyond the site, that they went.
  */
 export const servePages = async (folder, port) => {
   const [captured, gone] = [{}, {}];
@@ -70,5 +70,6 @@ export const servePages = async (folder, port) => {
   });
   await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
   // By name, so that pages and the server under test, which is an address, are of two sites.
-  return { origin: `http://localhost:${port}`, captured, gone, close: () => server.close() };
+  const [origin, beyond] = ['localhost', '127.0.0.1'].map((host) => `http://${host}:${port}`);
+  return { origin, beyond, captured, gone, close: () => server.close() };
 };

@@ -1,7 +1,7 @@
 // Visits with posthog-js, each in its own way, and what the SDK says it captured on the way.
 
 /** Runs in the page: starts the SDK as a site does, reports each captured event, and captures `last` as the page goes. */
-const start = ({ key, server, options, last }) => {
+const start = ({ key, server, beyond, options, last }) => {
   const goes = 'onpagehide' in window ? 'pagehide' : 'unload';
   // Runs before the SDK's own listeners. Any earlier, and the timer of an SDK could take the event by a request that the
   // page takes back as it goes; captured here, it can only leave by the beacon of the page.
@@ -19,8 +19,9 @@ const start = ({ key, server, options, last }) => {
     before_send: window.choose,
     ...options,
   });
-  // Runs after the SDK's own listeners.
-  window.addEventListener(goes, () => navigator.sendBeacon(`/gone/${key}`));
+  // Runs after the SDK's own listeners, and goes to another site as theirs do: a beacon that the browser loses with the
+  // page is one to another site.
+  window.addEventListener(goes, () => navigator.sendBeacon(`${beyond}/gone/${key}`));
 };
 
 const begin = async (page, wanted) => {
