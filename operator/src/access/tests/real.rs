@@ -16,10 +16,11 @@ mod users;
 use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::task::JoinHandle;
 use weir_crds::Reason;
 
 use super::*;
-use crate::clickhouse::{Comment, Connection, ConnectionSettings, Failure};
+use crate::clickhouse::{self, Comment, Connection, ConnectionSettings, Failure};
 use crate::quote::{identifier, literal};
 use accounts::{administrator, connect, make_administrator, root, settings};
 
@@ -349,19 +350,30 @@ async fn a_new_migration_run_ends_the_query_of_the_earlier_one() {
     let (connection, root, stack) = (administrator().await, root(), stack("fence"));
     let first = stack.migration("0000aaaa");
     pass(&connection, &stack.desired(std::slice::from_ref(&first))).await;
-    let zombie = login(&connection, &first.user);
-    let long = "SELECT sleepEachRow(1) FROM numbers(50) SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0";
-    let query = tokio::spawn(async move { zombie.execute(long).await });
-    let running = format!("SELECT count() FROM system.processes WHERE user = {}", literal(&first.user));
-    while root.value(&running).await.unwrap() == "0" {
-        tokio::task::yield_now().await;
-    }
+    let query = begun_query(&login(&connection, &first.user), &root).await;
     let next = stack.migration("1111bbbb");
     pass(&connection, &stack.desired(std::slice::from_ref(&next))).await;
     let ended = tokio::time::timeout(Duration::from_secs(20), query).await.expect("the query ends").unwrap();
     assert!(ended.is_err());
     assert_eq!(code_of(&login(&connection, &first.user), "SELECT 1").await, Some(516));
     prove(&connection, &next.user, &password_of(&next.user).into(), &[]).await.unwrap();
+}
+
+/// Starts a query of almost a minute and waits until the server shows it as running.
+async fn begun_query(client: &Connection, root: &Connection) -> JoinHandle<Result<(), clickhouse::Error>> {
+    let long = "SELECT sleepEachRow(1) FROM numbers(50) SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0";
+    let running = format!("SELECT count() FROM system.processes WHERE user = {}", literal(client.user()));
+    // A restart of the engine for another test ends queries, also one that nobody has seen yet.
+    for _ in 0..10 {
+        let client = client.clone();
+        let query = tokio::spawn(async move { client.execute(long).await });
+        while !query.is_finished() {
+            if root.value(&running).await.unwrap() != "0" {
+                return query;
+            }
+        }
+    }
+    panic!("a query of {} is ended again and again before it is seen", client.user());
 }
 
 #[tokio::test]
