@@ -82,8 +82,10 @@ impl Core {
         outcome.await.unwrap_or_else(|_| Err(AccessError::Engine("the server is stopping".to_owned())))
     }
 
-    /// Ends every query of a client.
+    /// Ends every query of a client. The one that the engine lives as long as has a user without a name.
     pub(crate) async fn kill_queries(&self) -> anyhow::Result<()> {
-        engine::statement(self.engine_address(), "KILL QUERY WHERE user != 'default' ASYNC").await.map(drop)
+        engine::statement(self.engine_address(), "KILL QUERY WHERE user NOT IN ('', 'default') ASYNC")
+            .await
+            .map(drop)
     }
 }

@@ -128,6 +128,10 @@ async fn a_query_that_outlasts_the_drain_is_killed() {
     run(&server, "CREATE ROLE r").await;
     assert!(began.elapsed() < Duration::from_secs(15), "restarted after {:?}", began.elapsed());
     drop(long.await.unwrap());
+    run(&server, "SYSTEM FLUSH LOGS").await;
+    let ended =
+        "SELECT countIf(query LIKE 'SELECT sleepEachRow(1)%' AND exception_code = 394) FROM system.query_log";
+    assert_eq!(run(&server, ended).await, "1", "the log of the engine that was restarted is kept");
     server.stop().await.unwrap();
 }
 
