@@ -5,7 +5,8 @@ use std::path::Path;
 /// Renders config.xml for a data folder.
 ///
 /// The log sections make `system.query_log` and `system.session_log` exist; the forwarded address lets the engine
-/// itself judge `HOST`, since every connection comes from the proxy. `maybe_text_log` takes what `system.text_log` would.
+/// itself judge `HOST`, since every connection comes from the proxy. Parts that were merged go soon: each start reads them
+/// all. `maybe_text_log` takes what `system.text_log` would.
 pub(crate) fn render_config(data: &Path, maybe_text_log: Option<&Path>) -> String {
     let data = data.display();
     let logger = maybe_text_log.map(|file| {
@@ -27,6 +28,11 @@ pub(crate) fn render_config(data: &Path, maybe_text_log: Option<&Path>) -> Strin
          <backups><allowed_path>{data}/backups/</allowed_path></backups>\n\
          <auth_use_forwarded_address>true</auth_use_forwarded_address>\n\
          <keep_alive_timeout>60</keep_alive_timeout>\n\
+         <merge_tree>\n\
+         <old_parts_lifetime>5</old_parts_lifetime>\n\
+         <cleanup_delay_period>1</cleanup_delay_period>\n\
+         <cleanup_delay_period_random_add>0</cleanup_delay_period_random_add>\n\
+         </merge_tree>\n\
          <max_connections>4096</max_connections>\n\
          <access_control_improvements>\n\
          <users_without_row_policies_can_read_rows>true</users_without_row_policies_can_read_rows>\n\
