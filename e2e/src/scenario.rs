@@ -143,10 +143,12 @@ async fn run_on_cluster(
     for scenario in &SCENARIOS {
         // Every story after the first needs the stack that `ready` makes.
         let is_needed = scenario.name == "ready" || is_wanted(scenario, wanted);
-        if let (Story::Cluster(story), true) = (scenario.story, is_needed)
-            && !tell(scenario, story(&stage, plan), report).await
-        {
-            stage.keep_diagnostics(scenario.name).await;
+        if let (Story::Cluster(story), true) = (scenario.story, is_needed) {
+            if tell(scenario, story(&stage, plan), report).await {
+                stage.drop_kept_databases().await?;
+            } else {
+                stage.keep_diagnostics(scenario.name).await;
+            }
         }
     }
     Ok(())

@@ -1,11 +1,14 @@
 //! The ClickHouse of a stage: its start, its replica, statements, and faults on request.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
+use kube::{Api, api::ListParams};
+use weir_crds::AnalyticsStack;
 
 use super::{DATABASES, Stage};
 use crate::{
@@ -84,6 +87,19 @@ impl Stage {
     /// Lets a replica catch up with the users and roles of the first ClickHouse.
     pub async fn replicate_access(&self, replica: &clickhouse::Server) -> anyhow::Result<()> {
         self.clickhouse.replicate_access(replica).await
+    }
+
+    /// Drops the databases of deleted stacks, which keep them: every restart of the engine loads all tables.
+    pub async fn drop_kept_databases(&self) -> anyhow::Result<()> {
+        let stacks = Api::<AnalyticsStack>::all(self.client.clone()).list(&ListParams::default()).await?;
+        let used: BTreeSet<_> = stacks.into_iter().filter_map(|stack| stack.status?.database).collect();
+        let of_stacks =
+            "SELECT name FROM system.databases WHERE startsWith(name, 'weir_') AND name != 'weir_ledger'";
+        for database in self.query(of_stacks).await?.lines().filter(|database| !used.contains(*database)) {
+            let dropped = self.query(&format!("DROP DATABASE `{database}` SYNC")).await;
+            dropped.with_context(|| format!("failed to drop {database}"))?;
+        }
+        Ok(())
     }
 
     /// Keeps ClickHouse's text log, from the next change of users or roles on; returns the file.
