@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use rand::seq::IndexedRandom as _;
 use serde_json::json;
 
 use super::Plan;
@@ -17,17 +18,36 @@ use crate::{
 const RECOVERY: Duration = Duration::from_mins(2);
 const LOGIN: &str = "ingest-clickhouse";
 
+/// Where ClickHouse pretends.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Everywhere,
+    OneEndpoint,
+}
+
+const PLACES: [Place; 2] = [Place::Everywhere, Place::OneEndpoint];
+
 pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     let watched = plan.pick(Duration::from_secs(8), Duration::from_mins(1));
-    let everywhere = everywhere(stage, watched).await;
-    stage.clickhouse_up().await?;
-    let everywhere = everywhere.context("on every endpoint")?;
-    let replica = stage.start_replica().await?;
-    let one = on_one(stage, &replica, watched).await;
-    stage.clickhouse_up().await?;
-    replica.stop().await?;
-    let one = one.context("on one endpoint")?;
-    Ok(format!("watched for {} s each:\n{everywhere}{one}", watched.as_secs()))
+    let sampled = PLACES.choose(&mut plan.random()).copied();
+    let mut told = format!("watched for {} s each:\n", watched.as_secs());
+    for place in plan.pick(sampled.into_iter().collect(), PLACES.to_vec()) {
+        told += &match place {
+            Place::Everywhere => {
+                let everywhere = everywhere(stage, watched).await;
+                stage.clickhouse_up().await?;
+                everywhere.context("on every endpoint")?
+            }
+            Place::OneEndpoint => {
+                let replica = stage.start_replica().await?;
+                let one = on_one(stage, &replica, watched).await;
+                stage.clickhouse_up().await?;
+                replica.stop().await?;
+                one.context("on one endpoint")?
+            }
+        };
+    }
+    Ok(told)
 }
 
 /// A new stack, and then a rotation, while ClickHouse pretends.
