@@ -33,13 +33,15 @@ pub(super) struct Ground {
     pub(super) stack: Stack,
     /// One reader, and nobody who could tell its use.
     pub(super) unlogged: Stack,
+    /// Seconds after which an old generation ends that somebody is stuck on.
+    pub(super) stuck_cap: i64,
 }
 
 /// Makes both stacks and waits for them.
-pub(super) async fn prepare(stage: &Stage) -> anyhow::Result<Ground> {
+pub(super) async fn prepare(stage: &Stage, stuck_cap: i64) -> anyhow::Result<Ground> {
     make_blind_administrator(stage).await?;
     let policy = rotation(&format!("{}s", CAP.as_secs()));
-    let slow = rotation(&stuck::cap());
+    let slow = rotation(&format!("{stuck_cap}s"));
     let stack = stage.make_stack_with("turning", |stack| {
         let keys = (0..KEYS).map(|index| json!({ "name": format!("k{index}"), "rotation": policy }));
         let keys = keys.chain([json!({ "name": stuck::NAME, "rotation": slow })]);
@@ -58,7 +60,7 @@ pub(super) async fn prepare(stage: &Stage) -> anyhow::Result<Ground> {
     for stack in [&stack, &unlogged] {
         stack.wait_current(Duration::from_mins(5)).await?;
     }
-    Ok(Ground { stack, unlogged })
+    Ok(Ground { stack, unlogged, stuck_cap })
 }
 
 /// Whether a credential is one that every round turns.

@@ -23,8 +23,6 @@ pub(super) const UNLOGGED: &str = "bi";
 pub(super) const OVERLAP: u64 = 3;
 /// Seconds without use after which the old one ends.
 pub(super) const QUIET: u64 = 2;
-/// Seconds after which it ends in any case.
-const CAP: i64 = 60;
 /// Seconds after which an unused one would be gone: the operator adds the time that ClickHouse takes to log a use.
 const UNUSED: u64 = OVERLAP + QUIET + 10 + 5;
 /// How much later than its cap an end may be seen.
@@ -46,11 +44,6 @@ struct Login {
     says: &'static str,
     user: String,
     password: String,
-}
-
-/// The cap of a rotation, as the spec writes it.
-pub(super) fn cap() -> String {
-    format!("{CAP}s")
 }
 
 impl Stuck {
@@ -102,7 +95,8 @@ impl Stuck {
         let operator = KilledOperator::kill(stage).await?;
         self.use_all(stage).await.context("it ended with the operator")?;
         let published: jiff::Timestamp = noted(stage, "turning-key-stuck-g2", "published-at")?;
-        let key_end = published + jiff::SignedDuration::from_secs(CAP);
+        let cap = ground.stuck_cap;
+        let key_end = published + jiff::SignedDuration::from_secs(cap);
         let logins = self.logins.iter().map(|login| async move {
             let expires = noted(stage, &format!("{}-g1", login.secret()), "expires-at")?;
             end(&login.user, expires, || stage.is_denied(&login.user, &login.password)).await
@@ -115,7 +109,7 @@ impl Stuck {
             logins.iter().chain([&key]).map(|late| format!("{late:+.1}")).collect::<Vec<_>>().join(", ");
         Ok(format!(
             "a login and a key that somebody was stuck on, a login whose queries are not logged, and one whose log cannot be read, were held and \
-             named; with the operator killed they ended {late} s from their caps of {CAP} s"
+             named; with the operator killed they ended {late} s from their caps of {cap} s"
         ))
     }
 
