@@ -14,11 +14,20 @@ use self::{clickhouse::TestClickhouse, count::Count};
 use super::{place::Place, registry::TestRegistry};
 use crate::report::{Report, announce};
 
-/// What `cargo test` is asked for, one after the other.
-type Lane = &'static [&'static [&'static str]];
+/// Runners that run beside those of other lanes: most of them wait for a ClickHouse, and each lane has its own.
+#[derive(Debug)]
+struct Lane {
+    /// What `cargo test` is asked for, one after the other.
+    targets: &'static [&'static [&'static str]],
+    /// Tests that a runner runs at once at least; on more processors as many as there are.
+    threads: usize,
+}
 
-/// Runners of one lane run beside those of the other: most of them wait for a ClickHouse, and each lane has its own.
-const LANES: [Lane; 2] = [&[&["--lib", "--bins"], &["--doc"]], &[&["--test", "*"]]];
+const LANES: [Lane; 2] = [
+    // Tests of access wait for restarts of the engine, and those that wait at once share one.
+    Lane { targets: &[&["--lib", "--bins"], &["--doc"]], threads: 4 },
+    Lane { targets: &[&["--test", "*"]], threads: 1 },
+];
 
 /// Runs `cargo test` and adds what its runners counted.
 pub(super) fn run(place: &Place, report: &mut Report) -> anyhow::Result<()> {
@@ -58,14 +67,15 @@ fn run_lane(
     place: &Place,
     registry: &TestRegistry,
     number: usize,
-    lane: Lane,
+    lane: &Lane,
 ) -> anyhow::Result<(Count, bool)> {
     let folder = place.subfolder(&format!("clickhouse-{number}"))?;
     let clickhouse = TestClickhouse::start(folder).context("failed to start a ClickHouse")?;
     let (mut count, mut success) = (Count::default(), true);
-    for targets in lane {
+    let threads = std::thread::available_parallelism()?.get().max(lane.threads).to_string();
+    for targets in lane.targets {
         let mut command = place.command("cargo", ["test", "--workspace", "--no-fail-fast"]);
-        command.args(*targets);
+        command.args(*targets).env("RUST_TEST_THREADS", &threads);
         registry.describe_to(&mut command);
         clickhouse.describe_to(&mut command);
         success &= stream(command, &mut count)?;
