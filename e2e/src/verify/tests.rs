@@ -29,6 +29,10 @@ const LANES: [Lane; 2] = [
     Lane { targets: &[&["--test", "*"]], threads: 1 },
 ];
 
+/// Seconds that one `cargo test` of a lane may take: a test that hangs is told by its runner after a minute, and would hold
+/// up everything behind it.
+const BOUND: &str = "1500";
+
 /// Runs `cargo test` and adds what its runners counted.
 pub(super) fn run(place: &Place, report: &mut Report) -> anyhow::Result<()> {
     let build = ["test", "--quiet", "--workspace", "--no-run"];
@@ -56,7 +60,9 @@ pub(super) fn run(place: &Place, report: &mut Report) -> anyhow::Result<()> {
     report.add(counts, failures);
     if !success && counts.failed == 0 {
         report.check("tests: every runner came to its end", || {
-            Err::<String, _>("one ended without counting, see above: it crashed or was killed")
+            Err::<String, _>(format!(
+                "one ended without counting, see above: it crashed, was killed, or a test still ran after {BOUND} s"
+            ))
         });
     }
     Ok(())
@@ -74,7 +80,8 @@ fn run_lane(
     let (mut count, mut success) = (Count::default(), true);
     let threads = std::thread::available_parallelism()?.get().max(lane.threads).to_string();
     for targets in lane.targets {
-        let mut command = place.command("cargo", ["test", "--workspace", "--no-fail-fast"]);
+        let bounded = ["--kill-after=10", BOUND, "cargo", "test", "--workspace", "--no-fail-fast"];
+        let mut command = place.command("timeout", bounded);
         command.args(*targets).env("RUST_TEST_THREADS", &threads);
         registry.describe_to(&mut command);
         clickhouse.describe_to(&mut command);
