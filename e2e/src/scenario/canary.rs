@@ -49,7 +49,7 @@ pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     let outputs = gather(stage, &stack, &text_log, answers).await?;
     let secrets = secrets.stop().await?;
     ensure!(secrets.len() >= AT_LEAST, "only {} secrets were handled", secrets.len());
-    let hits = secrets.hits(&outputs);
+    let hits = secrets.hits(&outputs)?;
     ensure!(hits.is_empty(), "{} hits:\n      {}", hits.len(), hits.join("\n      "));
     let bytes: usize = outputs.iter().map(|output| output.text.len()).sum();
     Ok(format!(
