@@ -35,6 +35,7 @@ pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     let stored = stage.count_events(&ground.stack, clients::EVENT).await?;
     ensure!(stored == counted.sent, "{stored} events are stored, {} were acknowledged", counted.sent);
     let revoked = revoke::revoke(stage, &ground.stack, plan.pick(1, 20)).await.context("revocation")?;
+    ground.leave().await?;
     Ok(format!(
         "{turned}: 0 of {} requests and 0 of {} queries refused, {} events acknowledged and stored; {revoked}",
         counted.sent, counted.queries, counted.sent,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -35,6 +36,16 @@ pub(super) struct Ground {
     pub(super) unlogged: Stack,
     /// Seconds after which an old generation ends that somebody is stuck on.
     pub(super) stuck_cap: i64,
+}
+
+impl Ground {
+    /// Lets both stacks go; nobody waits for that.
+    pub(super) async fn leave(&self) -> anyhow::Result<()> {
+        for stack in [&self.stack, &self.unlogged] {
+            stack.api().delete(&stack.name, &DeleteParams::default()).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Makes both stacks and waits for them.
