@@ -36,7 +36,7 @@ mod spool;
 use std::{thread, time::Instant};
 
 use anyhow::Context as _;
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 
 use self::list::{Need, Story, Told};
 pub use self::list::{SCENARIOS, Scenario};
@@ -71,6 +71,14 @@ impl Plan {
         match self.effort {
             Effort::Sample => sample,
             Effort::Full => full,
+        }
+    }
+
+    /// Picks all of them, or one by chance.
+    pub fn some<T: Copy>(self, all: &[T], random: &mut StdRng) -> Vec<T> {
+        match self.effort {
+            Effort::Sample => all.choose(random).copied().into_iter().collect(),
+            Effort::Full => all.to_vec(),
         }
     }
 

@@ -46,8 +46,7 @@ async fn explore(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     let mut lanes = try_join_all((0..plan.pick(1, LANES)).map(|number| Lane::start(stage, number))).await?;
     let mut told = String::from("calls that change something, and deaths before or after one:");
     let mut random = plan.random();
-    let sampled = PAIRS.choose(&mut random).copied();
-    for pair in plan.pick(sampled.into_iter().collect(), PAIRS.to_vec()) {
+    for pair in plan.some(&PAIRS, &mut random) {
         try_join_all(lanes.iter_mut().map(|lane| lane.prepare(pair[0]))).await?;
         let undisturbed = measure(&mut lanes[0], pair).await?;
         let rounds = plan.pick(vec![any(&undisturbed, &mut random)], every(&undisturbed));

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use rand::seq::IndexedRandom as _;
 use serde_json::json;
 
 use super::Plan;
@@ -29,23 +28,14 @@ const PLACES: [Place; 2] = [Place::Everywhere, Place::OneEndpoint];
 
 pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
     let watched = plan.pick(Duration::from_secs(8), Duration::from_mins(1));
-    let sampled = PLACES.choose(&mut plan.random()).copied();
     let mut told = format!("watched for {} s each:\n", watched.as_secs());
-    for place in plan.pick(sampled.into_iter().collect(), PLACES.to_vec()) {
-        told += &match place {
-            Place::Everywhere => {
-                let everywhere = everywhere(stage, watched).await;
-                stage.clickhouse_up().await?;
-                everywhere.context("on every endpoint")?
-            }
-            Place::OneEndpoint => {
-                let replica = stage.start_replica().await?;
-                let one = on_one(stage, &replica, watched).await;
-                stage.clickhouse_up().await?;
-                replica.stop().await?;
-                one.context("on one endpoint")?
-            }
+    for place in plan.some(&PLACES, &mut plan.random()) {
+        let seen = match place {
+            Place::Everywhere => everywhere(stage, watched).await,
+            Place::OneEndpoint => on_one(stage, watched).await,
         };
+        stage.clickhouse_up().await?;
+        told += &seen.with_context(|| format!("ClickHouse pretends: {place:?}"))?;
     }
     Ok(told)
 }
@@ -69,7 +59,14 @@ async fn everywhere(stage: &Stage, least: Duration) -> anyhow::Result<String> {
 }
 
 /// The same where the second of two endpoints has nothing of it.
-async fn on_one(stage: &Stage, replica: &Server, least: Duration) -> anyhow::Result<String> {
+async fn on_one(stage: &Stage, least: Duration) -> anyhow::Result<String> {
+    let replica = stage.start_replica().await?;
+    let told = beside(stage, &replica, least).await;
+    replica.stop().await?;
+    told
+}
+
+async fn beside(stage: &Stage, replica: &Server, least: Duration) -> anyhow::Result<String> {
     let watch = Watch { least, names: REPLICA };
     let url = stage.target.clickhouse.url.as_str().trim_end_matches('/');
     let stack = stage

@@ -21,8 +21,8 @@ const TURN: Duration = Duration::from_mins(5);
 const RETIREMENT: Duration = Duration::from_mins(5);
 
 pub(super) async fn run(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
-    // The moment at which an unused one would end has to come first, and the end of the operator.
-    let ground = ground::prepare(stage, plan.pick(45, 60)).await?;
+    let [short, long] = stuck::CAPS;
+    let ground = ground::prepare(stage, plan.pick(short, long)).await?;
     let clients =
         Clients::start(stage, &ground.stack, (ground::keys().collect(), ground::users().collect())).await?;
     let rounds = plan.pick(1, 48);

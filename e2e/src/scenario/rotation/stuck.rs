@@ -25,6 +25,9 @@ pub(super) const OVERLAP: u64 = 3;
 pub(super) const QUIET: u64 = 2;
 /// Seconds after which an unused one would be gone: the operator adds the time that ClickHouse takes to log a use.
 const UNUSED: u64 = OVERLAP + QUIET + 10 + 5;
+/// Seconds after which an old one ends that somebody is stuck on, in a sample and at full count: the moment at which an
+/// unused one would be gone has to come first, and the end of the operator.
+pub(super) const CAPS: [i64; 2] = [45, 60];
 /// How much later than its cap an end may be seen.
 const SLACK: Duration = Duration::from_secs(4);
 
