@@ -138,6 +138,14 @@ pub(super) fn unread_keys(view: &View<'_>) -> Option<Hold> {
     }
 }
 
+/// The first pod that may let an old key in although that is over: it has not read so yet, and the cap, which pods know,
+/// is to come. Until then the old key counts: without its Secret nobody would tell such a pod again.
+pub(super) fn let_in(view: &View<'_>, credential: &Credential, generation: i64) -> Option<Hold> {
+    let policy = rotation::policy(view.stack, credential).filter(|_| !credential.is_login())?;
+    let end = rotation::replaced_at(credential, generation).map(|at| rotation::cap(at, policy));
+    unread_keys(view).filter(|_| end.is_none_or(|end| view.observed.now < end))
+}
+
 fn has_read_keys(view: &View<'_>, report: &Report) -> bool {
     report.keys == view.desired.keys.generation
 }
@@ -314,7 +322,9 @@ pub(super) fn secret_keys(view: &View<'_>) -> Vec<ChildKey> {
         keys.push(ChildKey::new(ChildKind::Secret, &credential.pending));
         let is_kept = |value: &&Value| {
             let is_due = !view.desired.retirements.keeps(credential, value.generation);
-            !is_due || supplied::is_left(view, credential, value)
+            !is_due
+                || supplied::is_left(view, credential, value)
+                || let_in(view, credential, value.generation).is_some()
         };
         let kept = credential.older.iter().filter(is_kept).map(|value| value.generation);
         keys.extend(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::jiff::Timestamp;
 use weir_crds::{ConditionType, Reason};
 
-use super::access::{generate, ingest_user, publish, soon, tell, unread_keys};
+use super::access::{generate, ingest_user, let_in, publish, soon, tell, unread_keys};
 use super::lag::is_lagging;
 use super::{Action, Hold, Steps, View, supplied, written_ahead};
 use crate::access;
@@ -230,7 +230,14 @@ fn expire(view: &View<'_>, credential: &Credential, replaced: Option<End>, steps
 /// Says why an old generation is still there, and when it is looked at again.
 fn wait(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
     for (generation, retirement) in view.desired.retirements.of(credential) {
-        let Retirement::Keep { until, why } = retirement else { continue };
+        let (until, why) = match retirement {
+            Retirement::Keep { until, why } => (Some(*until), why.clone()),
+            Retirement::Gone => match let_in(view, credential, *generation) {
+                Some(unread) => (unread.until, format!("{} may let it in still", unread.object)),
+                None => continue,
+            },
+            Retirement::Ask => continue,
+        };
         let is_barrier =
             credential.older.iter().any(|value| value.generation == *generation && value.is_barrier());
         if is_barrier || rotation::replaced_at(credential, *generation).is_none() {
@@ -242,7 +249,7 @@ fn wait(view: &View<'_>, credential: &Credential, steps: &mut Steps) {
             reason: Reason::Retiring,
             hint: format!("{} is replaced and ends later: {why}", named(view, credential, *generation)),
             blocks: false,
-            until: Some(*until),
+            until,
         });
     }
 }

@@ -1,4 +1,4 @@
-//! Ends of old logins when the operator dies right behind a switch.
+//! Ends of old logins when the operator dies right behind a switch, and of old keys while a pod is behind.
 
 use super::owned::{Owned, read, write};
 use super::*;
@@ -55,4 +55,50 @@ fn a_password_ends_before_the_next_one_is_written_ahead_and_keeps_its_end_when_t
         (0..PODS).for_each(|pod| world.read(pod));
     }
     assert_eq!(ends(&world), [false, true, true]);
+}
+
+/// A world whose old key is over, which only the first pod has read, and that key.
+fn behind() -> (World, String) {
+    let mut world = World::new();
+    let old = world.secret("store-key-web", "key");
+    world.happen(&Event::Rotate(1));
+    while world.secret("store-key-web", "key") == old {
+        world.pass(usize::MAX);
+        (0..PODS).for_each(|pod| world.read(pod));
+    }
+    world.pass(usize::MAX);
+    (0..PODS).for_each(|pod| world.read(pod));
+    world.happen(&Event::Wait(100));
+    world.pass(usize::MAX);
+    world.read(0);
+    world.pass(usize::MAX);
+    (world, old)
+}
+
+#[test]
+fn an_old_key_counts_until_every_pod_has_read_that_it_is_over() {
+    let (mut world, old) = behind();
+    assert_eq!([0, 1].map(|pod| accepts(&world.pods[pod], &old, world.now())), [false, true]);
+    assert_eq!(world.generations("key-web"), 2);
+    world.look();
+    let plan = plan_for(&world.stack, &world.observed);
+    let is_named = |step: &Step| {
+        let Step::Hold(hold) = step else { return false };
+        hold.object == "Secret/store-key-web"
+            && hold.hint.ends_with("Pod/store-ingest-1 may let it in still")
+            && hold.until.is_some()
+    };
+    assert!(plan.steps.iter().any(is_named), "{:?}", plan.steps);
+    world.read(1);
+    world.pass(usize::MAX);
+    assert_eq!(world.generations("key-web"), 1);
+}
+
+#[test]
+fn an_old_key_goes_at_its_cap_which_pods_know_whatever_they_have_read() {
+    let (mut world, old) = behind();
+    world.happen(&Event::Wait(900));
+    assert!(!accepts(&world.pods[1], &old, world.now()));
+    world.pass(usize::MAX);
+    assert_eq!(world.generations("key-web"), 1);
 }
