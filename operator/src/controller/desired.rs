@@ -178,9 +178,8 @@ fn supplied_passwords(
     let mut passwords: Vec<access::Password> = Vec::new();
     for value in &values {
         let hash = hash(value);
-        let replaced_at = rotation::replaced_at(credential, value.generation);
         let policy = rotation::policy(stack, credential);
-        let until = replaced_at.zip(policy).map(|(at, policy)| rotation::cap(at, policy));
+        let until = policy.and_then(|policy| rotation::cap_of(credential, value.generation, policy));
         if !passwords.iter().any(|known| known.hash == hash) {
             passwords.push(access::Password { hash, until });
         }

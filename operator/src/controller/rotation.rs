@@ -61,7 +61,7 @@ pub(crate) fn retirement(
     evidence: Option<&Evidence>,
     now: Timestamp,
 ) -> Retirement {
-    let end = after(replaced_at, policy.cap);
+    let end = cap(replaced_at, policy);
     if now >= end {
         return Retirement::Gone;
     }
@@ -107,6 +107,11 @@ pub(crate) fn current(credential: &Credential) -> Option<&Value> {
 pub(crate) fn replaced_at(credential: &Credential, generation: i64) -> Option<Timestamp> {
     let later = credential.generations().filter(|value| value.generation > generation);
     later.filter_map(|value| value.published_at).min()
+}
+
+/// When this generation ends at the latest; `None` while nothing newer is published.
+pub(crate) fn cap_of(credential: &Credential, generation: i64, policy: &Policy) -> Option<Timestamp> {
+    replaced_at(credential, generation).map(|at| cap(at, policy))
 }
 
 /// What becomes of every old generation that is known: those with a Secret, and `others` that only the server knows.

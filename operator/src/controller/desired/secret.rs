@@ -107,10 +107,7 @@ pub(crate) fn hashed_keys(
             .filter(|value| !value.is_barrier() && retirements.keeps(credential, value.generation))
             .collect();
         generations.reverse();
-        let end = |value: &Value| {
-            let replaced_at = rotation::replaced_at(credential, value.generation)?;
-            Some(rotation::cap(replaced_at, &key.rotation))
-        };
+        let end = |value: &Value| rotation::cap_of(credential, value.generation, &key.rotation);
         entries.extend(generations.into_iter().map(|value| entry(key, value, end(value))));
     }
     let hash = Sha256::digest(serde_json::Value::from(entries.as_slice()).to_string());

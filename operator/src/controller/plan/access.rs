@@ -142,7 +142,7 @@ pub(super) fn unread_keys(view: &View<'_>) -> Option<Hold> {
 /// is to come. Until then the old key counts: without its Secret nobody would tell such a pod again.
 pub(super) fn let_in(view: &View<'_>, credential: &Credential, generation: i64) -> Option<Hold> {
     let policy = rotation::policy(view.stack, credential).filter(|_| !credential.is_login())?;
-    let end = rotation::replaced_at(credential, generation).map(|at| rotation::cap(at, policy));
+    let end = rotation::cap_of(credential, generation, policy);
     unread_keys(view).filter(|_| end.is_none_or(|end| view.observed.now < end))
 }
 

@@ -210,8 +210,8 @@ fn expire(view: &View<'_>, credential: &Credential, replaced: Option<End>, steps
     let is_unmarked = |value: &&Value| value.expires_at.is_none() && !value.is_barrier();
     let is_kept = |value: &&Value| view.desired.retirements.keeps(credential, value.generation);
     let end_of = |value: &Value| {
-        let at = rotation::replaced_at(credential, value.generation)?;
-        Some(End { generation: value.generation, at: rotation::cap(at, policy) })
+        let at = rotation::cap_of(credential, value.generation, policy)?;
+        Some(End { generation: value.generation, at })
     };
     let has_user = |end: &End| {
         let user = credential.user_of(view.stack, end.generation);
