@@ -1,6 +1,7 @@
 //! The operator dies before and after every call that changes something, while it creates, edits, rotates, revokes and
 //! deletes: the same end state each time, nobody locked out, nothing left over.
 
+mod call;
 mod gate;
 mod lane;
 mod verb;
@@ -11,7 +12,11 @@ use anyhow::{Context as _, ensure};
 use futures::future::try_join_all;
 use rand::{rngs::StdRng, seq::IndexedRandom as _};
 
-use self::{gate::Cut, lane::Lane, verb::Verb};
+use self::{
+    call::{Call, Cut},
+    lane::Lane,
+    verb::Verb,
+};
 use super::Plan;
 use crate::{
     report::announce,
@@ -27,7 +32,7 @@ const LANES: u16 = 6;
 /// What a pair came to when nothing disturbed it.
 #[derive(Debug)]
 struct Undisturbed {
-    calls: [Vec<String>; 2],
+    calls: [Vec<Call>; 2],
     ends: [String; 2],
 }
 
@@ -51,20 +56,16 @@ async fn explore(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
         let undisturbed = measure(&mut lanes[0], pair).await?;
         let rounds = plan.pick(vec![any(&undisturbed, &mut random)], every(&undisturbed));
         let width = lanes.len();
-        let deaths = try_join_all(lanes.iter_mut().enumerate().map(|(number, lane)| {
-            disturb(lane, pair, &undisturbed, rounds.iter().skip(number).step_by(width))
+        let missed = try_join_all(lanes.iter_mut().enumerate().map(|(number, lane)| {
+            disturb(lane, pair, &undisturbed.ends, rounds.iter().skip(number).step_by(width))
         }))
         .await?;
         for (index, verb) in pair.into_iter().enumerate() {
-            let deaths: usize = deaths.iter().map(|deaths| deaths[index]).sum();
             let cuts = rounds.iter().filter(|round| round[index].is_some()).count();
-            // Some calls do not come every time: an event, a status that a later one overtakes.
-            let is_tried = deaths * 10 >= cuts * 9;
-            ensure!(
-                is_tried,
-                "{verb}: only {deaths} of {cuts} calls were reached, so the others were not tried"
-            );
-            write!(told, " {verb} {} and {deaths} of {cuts},", undisturbed.calls[index].len())?;
+            let missed: Vec<_> = missed.iter().flat_map(|missed| &missed[index]).collect();
+            let calls = undisturbed.calls[index].len();
+            write!(told, " {verb} {calls} and {} of {cuts},", cuts - missed.len())?;
+            check_missed(&missed, cuts).with_context(|| format!("{verb} was not cut off everywhere"))?;
         }
     }
     write!(told, " same end state each time, what was published let its holder in each time")?;
@@ -85,48 +86,54 @@ async fn measure(lane: &mut Lane<'_>, pair: [Verb; 2]) -> anyhow::Result<Undistu
 
 /// Every call of both verbs, before and after.
 fn every(undisturbed: &Undisturbed) -> Vec<Round> {
-    let [first, second] = undisturbed.calls.each_ref().map(|calls| cuts(calls.len()));
-    let round = |number| [&first, &second].map(|cuts| cuts.get(number).copied());
+    let [first, second] = undisturbed.calls.each_ref().map(|calls| cuts(calls));
+    let round = |number| [&first, &second].map(|cuts| cuts.get(number).cloned());
     (0..first.len().max(second.len())).map(round).collect()
 }
 
-/// One call of each verb; of the last ones some do not come every time.
+/// One call of each verb that comes every time.
 fn any(undisturbed: &Undisturbed, random: &mut StdRng) -> Round {
-    undisturbed.calls.each_ref().map(|calls| cuts(calls.len() * 3 / 4).choose(random).copied())
+    undisturbed.calls.each_ref().map(|calls| {
+        let certain: Vec<_> = cuts(calls).into_iter().filter(|cut| cut.call.is_certain()).collect();
+        certain.choose(random).cloned()
+    })
 }
 
-/// Before and after each of the first calls.
-fn cuts(calls: usize) -> Vec<Cut> {
-    let both = |call| [false, true].map(|is_delivered| Cut { call, is_delivered });
-    (0..calls).flat_map(both).collect()
+/// Before and after each of the calls.
+fn cuts(calls: &[Call]) -> Vec<Cut> {
+    let both = |call: &Call| [false, true].map(|is_delivered| Cut { call: call.clone(), is_delivered });
+    calls.iter().flat_map(both).collect()
 }
 
-/// Runs rounds on one lane; returns how often the operator died in each verb.
-async fn disturb(
+/// Runs rounds on one lane; returns where the operator lived on in each verb, since the call did not come.
+async fn disturb<'r>(
     lane: &mut Lane<'_>,
     pair: [Verb; 2],
-    undisturbed: &Undisturbed,
-    rounds: impl Iterator<Item = &Round>,
-) -> anyhow::Result<[usize; 2]> {
-    let mut deaths = [0, 0];
+    ends: &[String; 2],
+    rounds: impl Iterator<Item = &'r Round>,
+) -> anyhow::Result<[Vec<&'r Cut>; 2]> {
+    let mut missed = [Vec::new(), Vec::new()];
     for round in rounds {
         for (index, verb) in pair.into_iter().enumerate() {
-            let (cut, end) = (round[index], &undisturbed.ends[index]);
+            let cut = round[index].as_ref();
             let started = Instant::now();
-            let planned = || format!("{verb}, {}", describe(cut, &undisturbed.calls[index]));
-            let died_at = lane.disturbed(verb, cut, end).await.with_context(planned)?;
+            let planned = cut.map_or("undisturbed".into(), |cut| format!("cut off {cut}"));
+            let has_died = lane.disturbed(verb, cut, &ends[index]).await;
+            let has_died = has_died.with_context(|| format!("{verb}, {planned}"))?;
+            missed[index].extend(cut.filter(|_| !has_died));
             // A full run takes long: whoever waits sees that it gets on.
-            let what =
-                died_at.as_ref().map_or_else(|| "lived on".to_owned(), |call| format!("died at {call}"));
-            announce(&format!("{:6.1} s  {}: {what}", started.elapsed().as_secs_f64(), planned()));
-            deaths[index] += usize::from(died_at.is_some());
+            let ended = if has_died { "died" } else { "lived on" };
+            announce(&format!("{:6.1} s  {verb}, {planned}: {ended}", started.elapsed().as_secs_f64()));
         }
     }
-    Ok(deaths)
+    Ok(missed)
 }
 
-fn describe(cut: Option<Cut>, calls: &[String]) -> String {
-    let Some(Cut { call, is_delivered }) = cut else { return "undisturbed".into() };
-    let side = if is_delivered { "after" } else { "before" };
-    format!("cut off {side} call {call} ({})", calls.get(call).map_or("one more", String::as_str))
+/// Only calls that do not come every time may have been missed, and few of them.
+fn check_missed(missed: &[&&Cut], cuts: usize) -> anyhow::Result<()> {
+    let certain: Vec<_> =
+        missed.iter().filter(|cut| cut.call.is_certain()).map(ToString::to_string).collect();
+    ensure!(certain.is_empty(), "these calls did not come: {}", certain.join("; "));
+    ensure!(missed.len() * 10 <= cuts, "{} of {cuts} calls did not come", missed.len());
+    Ok(())
 }

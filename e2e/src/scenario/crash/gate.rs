@@ -1,8 +1,5 @@
 //! A gate in front of the API server and of ClickHouse that one operator speaks through: it counts the calls that change
 //! something, and at a chosen one everything stops, as it does for a process that dies there.
-//!
-//! Calls that only read leave nothing behind: to die around one is to die after the change before it. The Lease is renewed
-//! by the clock and counts for nothing.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -11,25 +8,17 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{Method, Request, Response, Uri, header::HOST};
+use http::{Request, Response, Uri, header::HOST};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
+use super::call::{Call, Cut, clickhouse_change, kubernetes_change};
 use crate::{
     query::{HttpClient, http_client},
     sandbox::NODE_ADDRESS,
 };
-
-/// The call at which the operator dies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cut {
-    /// Number of the call among those that change something, from 0.
-    pub(super) call: usize,
-    /// Whether the call is still carried out: then only its answer is lost.
-    pub(super) is_delivered: bool,
-}
 
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +38,7 @@ struct Calls {
 #[derive(Debug, Default)]
 struct State {
     cut: Option<Cut>,
-    seen: Vec<String>,
+    seen: Vec<Call>,
 }
 
 /// The gate; closes with the value.
@@ -69,7 +58,7 @@ struct Door {
     calls: Arc<Calls>,
     client: HttpClient,
     target: String,
-    /// Names a call that changes something.
+    /// Says what a call changes.
     change: fn(&Request<Bytes>) -> Option<String>,
 }
 
@@ -105,7 +94,7 @@ impl Gate {
     }
 
     /// The calls since the gate was armed that changed something.
-    pub(super) fn calls(&self) -> Vec<String> {
+    pub(super) fn calls(&self) -> Vec<Call> {
         self.calls.lock().seen.clone()
     }
 }
@@ -121,16 +110,18 @@ impl Calls {
             return Passage::Shut;
         }
         let Some(change) = change else { return Passage::Open };
-        let call = state.seen.len();
-        state.seen.push(change);
-        match state.cut {
-            Some(cut) if cut.call == call && cut.is_delivered => Passage::Last,
-            Some(cut) if cut.call == call => {
-                self.died.send_replace(true);
-                Passage::Shut
-            }
-            _ => Passage::Open,
+        let call = Call::after(&state.seen, change);
+        let cut = state.cut.as_ref().filter(|cut| cut.call == call);
+        let passage = match cut.map(|cut| cut.is_delivered) {
+            None => Passage::Open,
+            Some(true) => Passage::Last,
+            Some(false) => Passage::Shut,
+        };
+        state.seen.push(call);
+        if passage == Passage::Shut {
+            self.died.send_replace(true);
         }
+        passage
     }
 }
 
@@ -171,22 +162,4 @@ async fn forward(
         return std::future::pending().await;
     }
     Ok(answer)
-}
-
-fn kubernetes_change(request: &Request<Bytes>) -> Option<String> {
-    let path = request.uri().path();
-    let is_change = request.method() != Method::GET && !path.contains("/leases");
-    is_change.then(|| format!("{} {path}", request.method()))
-}
-
-fn clickhouse_change(request: &Request<Bytes>) -> Option<String> {
-    let text = String::from_utf8_lossy(request.body());
-    let statement = text.trim_start();
-    let statement = match statement.strip_prefix("/*") {
-        Some(commented) => commented.split_once("*/").map_or("", |(_, statement)| statement.trim_start()),
-        None => statement,
-    };
-    let words: Vec<&str> = statement.split_whitespace().take(4).collect();
-    let is_read = matches!(*words.first()?, "SELECT" | "SHOW" | "EXISTS" | "WITH" | "DESCRIBE");
-    (!is_read).then(|| words.join(" "))
 }

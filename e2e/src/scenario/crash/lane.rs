@@ -9,7 +9,8 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
 use super::{
-    gate::{Cut, Gate},
+    call::{Call, Cut},
+    gate::Gate,
     verb::{self, Keeps, Verb},
 };
 use crate::{
@@ -72,7 +73,7 @@ impl<'a> Lane<'a> {
     }
 
     /// Lets the operator do it in peace; returns its calls that changed something, and the end state.
-    pub(super) async fn undisturbed(&mut self, verb: Verb) -> anyhow::Result<(Vec<String>, String)> {
+    pub(super) async fn undisturbed(&mut self, verb: Verb) -> anyhow::Result<(Vec<Call>, String)> {
         let stack = self.ask(verb, None).await?;
         verb.wait(&stack, self.turn).await?;
         // What comes last is not waited for by status.
@@ -81,14 +82,13 @@ impl<'a> Lane<'a> {
         Ok((self.gate.calls(), end))
     }
 
-    /// Kills the operator at a call of it, if it comes to that, and expects the same end state; returns the call at which it
-    /// died.
+    /// Kills the operator at a call of it, if it comes to that, and expects the same end state; returns whether it died.
     pub(super) async fn disturbed(
         &mut self,
         verb: Verb,
-        cut: Option<Cut>,
+        cut: Option<&Cut>,
         expected: &str,
-    ) -> anyhow::Result<Option<String>> {
+    ) -> anyhow::Result<bool> {
         let stack = self.ask(verb, cut).await?;
         let has_died = tokio::select! {
             () = self.gate.died() => true,
@@ -98,9 +98,7 @@ impl<'a> Lane<'a> {
                 cut.is_some() && tokio::time::timeout(LATE, self.gate.died()).await.is_ok()
             }
         };
-        let mut died_at = None;
         if has_died {
-            died_at = self.gate.calls().pop();
             self.operator.kill()?;
             self.check_published(&stack, verb.keeps()).await.context("while the operator is dead")?;
             self.gate.arm(None);
@@ -112,7 +110,7 @@ impl<'a> Lane<'a> {
             self.check_published(&stack, Keeps::Everything).await.context("at the end")?;
         }
         self.drop_data(verb, &stack).await?;
-        Ok(died_at)
+        Ok(has_died)
     }
 
     /// Takes away what a deletion keeps: the more tables there are, the longer every restart of the engine takes.
@@ -123,7 +121,7 @@ impl<'a> Lane<'a> {
         Ok(())
     }
 
-    async fn ask(&mut self, verb: Verb, cut: Option<Cut>) -> anyhow::Result<Stack> {
+    async fn ask(&mut self, verb: Verb, cut: Option<&Cut>) -> anyhow::Result<Stack> {
         if verb != Verb::Delete {
             self.turn += 1;
         }
@@ -132,7 +130,7 @@ impl<'a> Lane<'a> {
             _ => STANDING.to_owned(),
         };
         let stack = self.stack(&name);
-        self.gate.arm(cut);
+        self.gate.arm(cut.cloned());
         if verb == Verb::Create {
             self.apply(&name)?;
         }
