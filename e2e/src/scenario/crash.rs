@@ -65,7 +65,7 @@ async fn explore(stage: &Stage, plan: Plan) -> anyhow::Result<String> {
             let missed: Vec<_> = missed.iter().flat_map(|missed| &missed[index]).collect();
             let calls = undisturbed.calls[index].len();
             write!(told, " {verb} {calls} and {} of {cuts},", cuts - missed.len())?;
-            check_missed(&missed, cuts).with_context(|| format!("{verb} was not cut off everywhere"))?;
+            check_missed(&missed).with_context(|| format!("{verb} was not cut off everywhere"))?;
         }
     }
     write!(told, " same end state each time, what was published let its holder in each time")?;
@@ -129,11 +129,10 @@ async fn disturb<'r>(
     Ok(missed)
 }
 
-/// Only calls that do not come every time may have been missed, and few of them.
-fn check_missed(missed: &[&&Cut], cuts: usize) -> anyhow::Result<()> {
+/// Only calls that do not come every time may have been missed.
+fn check_missed(missed: &[&&Cut]) -> anyhow::Result<()> {
     let certain: Vec<_> =
         missed.iter().filter(|cut| cut.call.is_certain()).map(ToString::to_string).collect();
     ensure!(certain.is_empty(), "these calls did not come: {}", certain.join("; "));
-    ensure!(missed.len() * 10 <= cuts, "{} of {cuts} calls did not come", missed.len());
     Ok(())
 }

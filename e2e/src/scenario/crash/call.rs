@@ -3,10 +3,11 @@
 //! Calls that only read leave nothing behind: to die around one is to die after the change before it. The Lease is renewed
 //! by the clock and counts for nothing.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use bytes::Bytes;
 use http::{Method, Request};
+use serde_json::Value;
 
 /// A call that changes something. Their order differs from run to run, so a number would mean another one each time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +63,15 @@ pub(super) fn kubernetes_change(request: &Request<Bytes>) -> Option<String> {
     let is_change = request.method() != Method::GET && !path.contains("/leases");
     // No two lanes have the same pod.
     let path = path.split_inclusive("/pods").next()?;
-    is_change.then(|| without_numbers(&format!("{} {path}", request.method())))
+    is_change.then(|| without_numbers(&[request.method().as_str(), " ", path, &created(request)].concat()))
+}
+
+/// Names what a request creates: only its body does. No two events have the same name.
+fn created(request: &Request<Bytes>) -> String {
+    let is_named = request.method() == Method::POST && !request.uri().path().ends_with("/events");
+    let object = is_named.then(|| serde_json::from_slice(request.body()).unwrap_or_default());
+    let name = object.as_ref().and_then(|object: &Value| object["metadata"]["name"].as_str());
+    name.map_or_else(String::new, |name| format!("/{name}"))
 }
 
 /// Says what a request changes in ClickHouse.
@@ -73,10 +82,20 @@ pub(super) fn clickhouse_change(request: &Request<Bytes>) -> Option<String> {
         Some(commented) => commented.split_once("*/").map_or("", |(_, statement)| statement.trim_start()),
         None => statement,
     };
-    // Up to the name in `KILL QUERY WHERE user = 'name'`; the hash of a password comes later.
-    let words: Vec<&str> = statement.split_whitespace().take(6).collect();
-    let is_read = matches!(*words.first()?, "SELECT" | "SHOW" | "EXISTS" | "WITH" | "DESCRIBE" | "CHECK");
-    (!is_read).then(|| without_numbers(&words.join(" ")))
+    let word = statement.split_whitespace().next()?;
+    let is_read = matches!(word, "SELECT" | "SHOW" | "EXISTS" | "WITH" | "DESCRIBE" | "CHECK");
+    (!is_read).then(|| without_numbers(&told(statement)))
+}
+
+/// A statement without what is random or secret: up to the hash of a password, and of rows neither nonce nor order.
+fn told(statement: &str) -> String {
+    let Some((table, rows)) = statement.split_once(" VALUES (") else {
+        return statement.split(" IDENTIFIED ").next().unwrap_or_default().to_owned();
+    };
+    let table = table.split(" (").next().unwrap_or_default();
+    let row = |row: &str| row.split(", ").skip(1).take(3).collect::<Vec<_>>().join(" ");
+    let rows: BTreeSet<String> = rows.split("), (").map(row).collect();
+    format!("{table} {}", rows.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// Puts `#` for every word with a digit: lanes, turns, generations and hashes.
@@ -114,6 +133,34 @@ mod tests {
         assert_ne!(
             drop("DROP USER IF EXISTS `weir_crash_0__standing_reader_bi_g1`"),
             drop("DROP USER IF EXISTS `weir_crash_0__standing_ingest_g1`"),
+        );
+    }
+
+    #[test]
+    fn what_is_created_or_claimed_is_told_by_its_name_alone() {
+        let secrets = "/api/v1/namespaces/crash-0/secrets";
+        let create = |body| kubernetes_change(&sent(Method::POST, secrets, body)).expect("a change");
+        assert_eq!(
+            create(
+                r#"{ "metadata": { "name": "standing-key-web-g2" }, "stringData": { "key": "phc_canary" } }"#
+            ),
+            "POST /api/#/namespaces/crash-#/secrets/standing-key-web-#",
+        );
+        let event = r#"{ "metadata": { "name": "standing.fffffffffffffffe" } }"#;
+        let path = "/apis/events.k8s.io/v1/namespaces/crash-0/events";
+        let event = kubernetes_change(&sent(Method::POST, path, event));
+        assert_eq!(event.as_deref(), Some("POST /apis/events.#.io/#/namespaces/crash-#/events"));
+
+        let insert = "/* weir */ INSERT INTO weir_ledger.intents (nonce, state, kind, name, class) VALUES \
+            ('beef-cafe', 'claimed', 'user', 'x', 'reader'), ('dead', 'claimed', 'row policy', 'y ON z', 'reader')";
+        assert_eq!(
+            clickhouse_change(&sent(Method::POST, "/", insert)).as_deref(),
+            Some("INSERT INTO weir_ledger.intents 'claimed' 'row policy' 'y ON z', 'claimed' 'user' 'x'"),
+        );
+        let create = "CREATE USER `weir_crash_0__standing_ingest_g1` IDENTIFIED WITH sha256_hash BY 'beef'";
+        assert_eq!(
+            clickhouse_change(&sent(Method::POST, "/", create)).as_deref(),
+            Some("CREATE USER `weir_crash_#__standing_ingest_#`"),
         );
     }
 
